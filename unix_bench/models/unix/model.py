@@ -1,0 +1,356 @@
+"""UniX: one model that reads a chest X-ray and writes its report, and draws one from a prompt (arXiv 2601.11522).
+
+    pixels --vision--> patches --connector--+
+    text   --embedding----------------------+--> MixtureOfTransformers --lm_head---> next word
+    noise  --latent_in + time + position----+                          --latent_out-> velocity --VAE--> pixels
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from unix_bench.errors import UserError
+from unix_bench.models.unix import checkpoint
+from unix_bench.models.unix.config import UniXConfig
+from unix_bench.models.unix.flow import RenormType, SamplerSettings, TimeEmbedder, integrate, position_table
+from unix_bench.models.unix.language import Context, MixtureOfTransformers
+from unix_bench.models.unix.preprocess import prepare_image
+from unix_bench.models.unix.vae import VAE
+from unix_bench.models.unix.vision import Connector, build_vision_tower
+
+Output = Literal["pil", "tensor", "latent"]
+
+
+class UniX(nn.Module):
+    """The full dual-branch model. `from_pretrained` loads it; without a tokenizer the id-based calls still work."""
+
+    def __init__(self, config: UniXConfig, rotary_bf16: bool = False) -> None:
+        super().__init__()
+        width, z = config.language.hidden_size, config.vae.ddconfig.z_channels
+        self.config = config
+        self.tokenizer: Any = None
+        self.language = MixtureOfTransformers(config.language, rotary_bf16)
+        self.vision = build_vision_tower(config.vision)
+        self.connector = Connector(config.vision.hidden_size, width)
+        self.time_embedder = TimeEmbedder(width)
+        self.latent_in = nn.Linear(z, width)
+        self.latent_out = nn.Linear(width, z)
+        self.latent_positions = nn.Parameter(position_table(width, config.max_latent_size), requires_grad=False)
+        self.vae = VAE(config.vae)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
+        rotary_bf16: bool = False,
+    ) -> UniX:
+        """Load the released directory, the demo's, or any of the same layout; strictly.
+
+        Args:
+            directory: Holds `model.safetensors`, `vae/`, and optionally `config.json` and the tokenizer's files.
+            dtype: Of all weights: float32 or bfloat16.
+            device: Where the model runs.
+            rotary_bf16: Round the rotary frequencies to bfloat16, as the published model ran.
+
+        Raises:
+            UserError: Something is missing, unreadable, or does not fit; the message names every such tensor.
+        """
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise UserError(f"{directory} is not a directory of UniX weights")
+        config = UniXConfig.from_directory(directory)
+        with torch.device("meta"):  # no time is spent on random weights that the file replaces
+            model = cls(config, rotary_bf16)
+        model = model.to(dtype).to_empty(device=device)
+        positions = torch.arange(config.vision.num_patches, device=device)[None]
+        model.vision.get_submodule("embeddings").register_buffer("position_ids", positions, persistent=False)
+        checkpoint.load(*model._main_file(directory), checkpoint.UNUSED_MAIN)
+        checkpoint.load(*model._vae_file(checkpoint.find_vae_file(directory)), checkpoint.UNUSED_VAE)
+        if any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+            model.tokenizer = _load_tokenizer(directory)
+        return model.eval()
+
+    def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.bfloat16, **config_extra: Any) -> None:
+        """Write the layout that `from_pretrained` reads; the VAE goes to `vae/vae.safetensors`."""
+        directory = Path(directory)
+        vae_file = directory / checkpoint.VAE_FOLDER / "vae.safetensors"
+        vae_file.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(*self._main_file(directory), dtype)
+        checkpoint.save(*self._vae_file(vae_file), dtype)
+        (directory / "config.json").write_text(self.config.to_json(**config_extra), encoding="utf-8")
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(directory)
+
+    def _main_file(self, directory: Path) -> tuple[nn.Module, list[checkpoint.Tie], Path]:
+        ties = checkpoint.main_ties(self.config, checkpoint.parameter_shapes(self))
+        return self, list(ties), directory / checkpoint.MAIN_FILE
+
+    def _vae_file(self, path: Path) -> tuple[nn.Module, list[checkpoint.Tie], Path]:
+        ties = checkpoint.vae_ties(self.config, checkpoint.parameter_shapes(self.vae))
+        return self.vae, list(ties), path
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.latent_in.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.latent_in.weight.device
+
+    # Reading
+
+    def new_context(self, batch: int, capacity: int) -> Context:
+        """An empty context with room for `capacity` tokens a sample."""
+        return Context.empty(self.config.language, batch, capacity, like=self.latent_in.weight)
+
+    def read_images(self, pixel_values: Tensor, context: Context) -> Tensor:
+        """Put an image before each sample's further text: start, patches, end, all at one position, all seeing all.
+
+        Args:
+            pixel_values: [batch, 3, H, W], normalised (`prepare_image`).
+            context: Extended by patches + 2 tokens and one position.
+
+        Returns:
+            Final hidden states, [batch, patches + 2, width].
+        """
+        size = self.config.vision.image_size
+        if tuple(pixel_values.shape[1:]) != (3, size, size):
+            raise ValueError(f"pixel_values must be [n, 3, {size}, {size}], not {list(pixel_values.shape)}")
+        patches = self.vision(pixel_values.to(self.device, self.dtype)).last_hidden_state
+        rows = self._between_borders(self.connector(patches))
+        positions = context.positions[:, None].expand(-1, rows.shape[1])
+        mask = None
+        if context.valid is not None:
+            mask = context.mask(torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=self.device))
+        hidden = self.language.read(rows, positions, context, mask)
+        context.advance(rows.shape[1])
+        context.positions = context.positions + 1
+        return hidden
+
+    def read_text(self, ids: Sequence[Sequence[int]], context: Context) -> Tensor:
+        """Read one text a sample, causally on top of the context; texts may differ in length.
+
+        Returns:
+            Final hidden states, [batch, longest, width]; rows past a text's own length mean nothing.
+        """
+        if not all(ids):
+            raise ValueError("each text needs at least one token")
+        lengths = torch.tensor([len(one) for one in ids], device=self.device)
+        longest = max(len(one) for one in ids)
+        padded = torch.tensor([[*one, *[0] * (longest - len(one))] for one in ids], device=self.device)
+        steps = torch.arange(longest, device=self.device)
+        ragged = any(len(one) != longest for one in ids)
+        causal = steps[:, None] >= steps[None, :]
+        hidden = self.language.read(
+            self.language.embed_tokens(padded), context.positions[:, None] + steps, context, context.mask(causal)
+        )
+        context.advance(longest, valid=steps < lengths[:, None] if ragged else None)
+        context.positions = context.positions + lengths
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token, [..., vocabulary], from final hidden states."""
+        scores: Tensor = self.language.lm_head(hidden)
+        return scores
+
+    @torch.inference_mode()
+    def generate_ids(
+        self,
+        pixel_values: Tensor,
+        prompt_ids: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        eos_token_id: int | None = None,
+    ) -> list[list[int]]:
+        """Answer a prompt about each image, greedily.
+
+        Args:
+            pixel_values: [n, 3, H, W], normalised.
+            prompt_ids: n token lists, each a whole text segment with its bos and eos; lengths may differ.
+            max_new_tokens: At most so many tokens follow the answer's bos.
+            eos_token_id: Ends an answer; the model's own if None.
+
+        Returns:
+            n lists: the answer's bos, then the new ids, eos left out.
+        """
+        batch = pixel_values.shape[0]
+        if len(prompt_ids) != batch:
+            raise ValueError(f"{batch} images but {len(prompt_ids)} prompts")
+        tokens = self.config.special_tokens
+        eos = tokens.eos_token_id if eos_token_id is None else eos_token_id
+        prompt_room = max((len(one) for one in prompt_ids), default=0)
+        context = self.new_context(batch, self.config.vision.num_patches + 2 + prompt_room + max_new_tokens)
+        self.read_images(pixel_values, context)
+        self.read_text(prompt_ids, context)
+
+        answers = [[tokens.bos_token_id] for _ in range(batch)]
+        last = torch.full((batch, 1), tokens.bos_token_id, device=self.device)
+        itself = torch.ones(1, 1, dtype=torch.bool, device=self.device)
+        open_answers = set(range(batch))
+        for _ in range(max_new_tokens):
+            mask = None if context.valid is None else context.mask(itself)
+            hidden = self.language.read(
+                self.language.embed_tokens(last), context.positions[:, None], context, mask
+            )
+            context.advance(1)
+            context.positions = context.positions + 1
+            last = self.logits(hidden[:, -1:]).argmax(-1)
+            for index, token in enumerate(last[:, 0].tolist()):
+                if token == eos:
+                    open_answers.discard(index)
+                elif index in open_answers:
+                    answers[index].append(token)
+            if not open_answers:
+                break
+        return answers
+
+    # Drawing
+
+    @torch.inference_mode()
+    def draw(
+        self,
+        prompts: Sequence[str] | None = None,
+        prompt_ids: Sequence[Sequence[int]] | None = None,
+        noise: Tensor | None = None,
+        seeds: Sequence[int] | None = None,
+        size: tuple[int, int] = (512, 512),
+        num_timesteps: int = 50,
+        timestep_shift: float = 3.0,
+        cfg_text_scale: float = 2.0,
+        cfg_img_scale: float = 1.0,
+        cfg_interval: tuple[float, float] = (0.4, 1.0),
+        cfg_renorm_type: RenormType = "global",
+        cfg_renorm_min: float = 0.0,
+        output: Output = "pil",
+    ) -> list[Image.Image] | Tensor:
+        """Draw one image a prompt. A sample depends on its own prompt and noise alone, not on its batch.
+
+        Args:
+            prompts: n texts; or
+            prompt_ids: n token lists, each a whole text segment with its bos and eos.
+            noise: Where each walk begins, [n, tokens, z] float32; or
+            seeds: n seeds of a CPU generator that draws it.
+            size: (height, width) in pixels, multiples of the VAE's stride.
+            num_timesteps: Points of the time grid as the paper counts them: 50 -> 49 steps.
+            timestep_shift, cfg_text_scale, cfg_img_scale, cfg_interval, cfg_renorm_type, cfg_renorm_min:
+                See `SamplerSettings`.
+            output: "pil": n 8-bit RGB images; "tensor": decoded [n, 3, H, W] before the clamp; "latent":
+                [n, z, H / stride, W / stride] before the VAE's scale and shift are undone.
+
+        Raises:
+            ValueError: The size does not fit the model, or the arguments do not match each other.
+        """
+        settings = SamplerSettings(
+            num_timesteps, timestep_shift, cfg_text_scale, cfg_img_scale, cfg_interval, cfg_renorm_type, cfg_renorm_min
+        )
+        if (prompts is None) == (prompt_ids is None):
+            raise ValueError("give either prompts or prompt_ids")
+        if prompt_ids is None:
+            prompt_ids = [self.text_segment(prompt) for prompt in prompts or ()]
+        rows, columns = self._latent_grid(size)
+        x = self._start(len(prompt_ids), rows * columns, noise, seeds)
+        x = integrate(self.velocity(prompt_ids, rows, columns), x, settings)
+        latents = x.transpose(1, 2).unflatten(2, (rows, columns))
+        if output == "latent":
+            return latents
+        decoded = torch.cat([self.vae.decode(one.to(self.dtype)) for one in latents.split(1)]).float()
+        return decoded if output == "tensor" else to_images(decoded)
+
+    def velocity(self, prompt_ids: Sequence[Sequence[int]], rows: int, columns: int) -> Any:
+        """Read the prompts once; returns velocity(x [n, tokens, z], t, conditional) for images of rows x columns."""
+        batch = len(prompt_ids)
+        context = self.new_context(batch, max(len(one) for one in prompt_ids))
+        self.read_text(prompt_ids, context)
+        block = torch.ones(rows * columns + 2, rows * columns + 2, dtype=torch.bool, device=self.device)
+        mask = None if context.valid is None else context.mask(block)
+        border = self._border().expand(batch, -1, -1)
+        places = self.latent_positions[self._places(rows, columns)]
+        nowhere = torch.zeros_like(context.positions)
+
+        def evaluate(x: Tensor, t: float, conditional: bool) -> Tensor:
+            time = self.time_embedder(torch.tensor([t], device=self.device))
+            latents = self.latent_in(x.to(self.dtype)) + time + places
+            if conditional:
+                hidden = self.language.draw(border, latents, context.positions, context, mask)
+            else:  # no context at all; the reference then counts positions from 0
+                hidden = self.language.draw(border, latents, nowhere, None)
+            out: Tensor = self.latent_out(hidden)
+            return out
+
+        return evaluate
+
+    def _border(self) -> Tensor:
+        """Embeddings of the start and the end of an image, [1, 2, width]."""
+        tokens = self.config.special_tokens
+        ids = torch.tensor([[tokens.start_of_image, tokens.end_of_image]], device=self.device)
+        embedded: Tensor = self.language.embed_tokens(ids)
+        return embedded
+
+    def _between_borders(self, rows: Tensor) -> Tensor:
+        start, end = self._border().expand(rows.shape[0], -1, -1).split(1, dim=1)
+        return torch.cat([start, rows, end], dim=1)
+
+    def _places(self, rows: int, columns: int) -> Tensor:
+        """Index of each latent in the positional table, raster order, [rows * columns]."""
+        row, column = torch.arange(rows, device=self.device), torch.arange(columns, device=self.device)
+        return (row[:, None] * self.config.max_latent_size + column).flatten()
+
+    def _latent_grid(self, size: tuple[int, int]) -> tuple[int, int]:
+        stride, side = self.config.vae.ddconfig.stride, self.config.max_latent_size
+        if any(pixels <= 0 or pixels % stride or pixels // stride > side for pixels in size):
+            raise ValueError(
+                f"size {size[0]} x {size[1]}: each side must be a multiple of {stride} and at most {stride * side}"
+            )
+        return size[0] // stride, size[1] // stride
+
+    def _start(self, batch: int, tokens: int, noise: Tensor | None, seeds: Sequence[int] | None) -> Tensor:
+        shape = (tokens, self.config.vae.ddconfig.z_channels)
+        if (noise is None) == (seeds is None):
+            raise ValueError("give either noise or seeds, so that a drawing can be repeated")
+        if noise is None:
+            drawn = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds or ()]
+            noise = torch.stack(drawn) if drawn else torch.empty(0, *shape)
+        if tuple(noise.shape) != (batch, *shape):
+            raise ValueError(f"noise must be [{batch}, {shape[0]}, {shape[1]}], not {list(noise.shape)}")
+        return noise.to(self.device, torch.float32)
+
+    # Words
+
+    def text_segment(self, text: str) -> list[int]:
+        """[bos] + tokens + [eos], encoded with the tokenizer's own special tokens as the released inference does."""
+        if self.tokenizer is None:
+            raise UserError("these UniX weights come without a tokenizer: copy tokenizer.json and its config beside them")
+        tokens = self.config.special_tokens
+        return [tokens.bos_token_id, *self.tokenizer.encode(text), tokens.eos_token_id]
+
+    def write_reports(
+        self, images: Sequence[Image.Image], instructions: Sequence[str], max_new_tokens: int = 499
+    ) -> list[str]:
+        """Answer an instruction about each image, greedily; any Pillow mode."""
+        pixels = torch.stack([prepare_image(image, self.config.vision.image_size) for image in images])
+        answers = self.generate_ids(pixels, [self.text_segment(text) for text in instructions], max_new_tokens)
+        return [self.tokenizer.decode(ids[1:], skip_special_tokens=True).strip() for ids in answers]
+
+
+def to_images(decoded: Tensor) -> list[Image.Image]:
+    """Decoded [n, 3, H, W] about [-1, 1] to 8-bit RGB, clamped and truncated as the reference does."""
+    pixels = ((decoded * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).to(torch.uint8).permute(0, 2, 3, 1)
+    return [Image.fromarray(np.ascontiguousarray(one)) for one in pixels.cpu().numpy()]
+
+
+def _load_tokenizer(directory: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"{directory}: the tokenizer files cannot be read ({first}): copy them again") from error

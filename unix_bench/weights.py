@@ -1,0 +1,207 @@
+"""Files of weights: where they are, what they hold, strictly and without running code from them.
+
+This room does not know what a tensor means; the models do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from unix_bench.errors import UserError
+
+if TYPE_CHECKING:  # torch only when a tensor is read
+    from torch import Tensor, nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+# Frameworks whose bookkeeping objects lie beside the tensors of public checkpoints.
+BOOKKEEPING = re.compile(r"(pytorch_lightning|lightning|lightning_fabric|omegaconf)\.")
+
+
+class TensorFile:
+    """The tensors of one file, `.safetensors` or a torch `.ckpt` / `.pth`, read one at a time.
+
+    Attributes:
+        shapes: Shape of every tensor, by name.
+    """
+
+    def __init__(self, path: Path, shapes: dict[str, tuple[int, ...]], source: Any) -> None:
+        self.path = path
+        self.shapes = shapes
+        self._source = source
+
+    @classmethod
+    def open(cls, path: Path) -> TensorFile:
+        """Open a file.
+
+        Raises:
+            UserError: It is absent, truncated, or holds something else than tensors.
+        """
+        if not path.is_file():
+            raise UserError(f"{path} is missing: copy the released weights there (see `unix-bench doctor`)")
+        return cls._open_safetensors(path) if path.suffix == ".safetensors" else cls._open_torch(path)
+
+    @classmethod
+    def _open_safetensors(cls, path: Path) -> TensorFile:
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            source = safe_open(path, framework="pt")
+            shapes = {key: tuple(source.get_slice(key).get_shape()) for key in source.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
+        return cls(path, shapes, source)
+
+    @classmethod
+    def _open_torch(cls, path: Path) -> TensorFile:
+        import torch
+
+        try:
+            # A Lightning checkpoint names its callback classes; they become empty shells, and none of their code runs.
+            named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            shells = [(_shell(name), name) for name in named if BOOKKEEPING.match(name)]
+            with torch.serialization.safe_globals(shells):
+                stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            raise UserError(
+                f"{path} holds more than tensors, and code from a checkpoint is never run: {_first_line(error)}"
+            ) from error
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{path} is not a whole torch checkpoint ({_first_line(error)}): copy or download it again"
+            ) from error
+        inner = stored.get("state_dict", stored) if isinstance(stored, dict) else None
+        if not isinstance(inner, dict):
+            raise UserError(f"{path} holds no state_dict")
+        tensors = {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+        return cls(path, {key: tuple(value.shape) for key, value in tensors.items()}, tensors)
+
+    def read(self, key: str) -> Tensor:
+        """The tensor called `key`, on the CPU."""
+        tensor: Tensor = self._source[key] if isinstance(self._source, dict) else self._source.get_tensor(key)
+        return tensor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._source = None
+
+
+def _shell(name: str) -> type:
+    """An inert stand-in for a class that a checkpoint names: it takes whatever state it is given."""
+    return type(name.rpartition(".")[2], (), {"__init__": lambda self, *args, **kwargs: None})
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Pattern[str]) -> None:
+    """Compare what a file holds with what a model needs; names matched by `unused` may be there or not.
+
+    Raises:
+        UserError: Names every tensor that is missing, of another shape, or not known.
+    """
+    missing = [f"{key} {list(shape)}" for key, shape in expected.items() if key not in found]
+    wrong = [
+        f"{key} {list(found[key])} instead of {list(shape)}"
+        for key, shape in expected.items()
+        if key in found and found[key] != shape
+    ]
+    unknown = [key for key in found if key not in expected and not unused.match(key)]
+    problems = [
+        f"{len(names)} {label}: {', '.join(names)}"
+        for label, names in (("missing", missing), ("of the wrong shape", wrong), ("unknown", unknown))
+        if names
+    ]
+    if problems:
+        raise UserError(f"{path} does not fit its config.json: tensors {'; '.join(problems)}")
+
+
+@dataclass(frozen=True)
+class WeightsIdentity:
+    """Whose weights a directory holds.
+
+    Attributes:
+        name: What the model is called in tables: a stand-in's own name, never the real one.
+        digest: sha256 over the names and contents of all its files.
+        demo: True for stand-ins made by `unix-bench weights demo`.
+    """
+
+    name: str
+    digest: str
+    demo: bool
+
+
+def identify(directory: Path, name: str, cache: Path) -> WeightsIdentity:
+    """Digest a weights directory and see whether it is a stand-in, which its config.json then says."""
+    stand_in = stand_in_name(directory)
+    return WeightsIdentity(stand_in or name, digest_directory(directory, cache), demo=stand_in is not None)
+
+
+def stand_in_name(directory: Path) -> str | None:
+    """The stand-in's name that config.json states under `unix_bench_demo`; None for real weights."""
+    try:
+        stated = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    name = stated.get("unix_bench_demo") if isinstance(stated, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def digest_directory(directory: Path, cache: Path) -> str:
+    """sha256 over the relative names and contents of every file below a directory."""
+    total = hashlib.sha256()
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        total.update(f"{path.relative_to(directory).as_posix()} {digest_file(path, cache)}\n".encode())
+    return total.hexdigest()
+
+
+def digest_file(path: Path, cache: Path) -> str:
+    """sha256 of a file; a big one is hashed once for each size and modification time, kept in `cache`."""
+    state = path.stat()
+    small = state.st_size < 1 << 20
+    note = cache / "digests" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
+    stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
+    if not small:
+        try:
+            known, digest = note.read_text(encoding="ascii").rsplit(" ", 1)
+            if known == stamp:
+                return digest
+        except (OSError, ValueError):
+            pass
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if not small:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        partial = note.with_name(f"{note.name}.{os.getpid()}")
+        partial.write_text(f"{stamp} {digest}", encoding="ascii")
+        partial.replace(note)
+    return digest
+
+
+def fill_seeded(module: nn.Module, seed: int, scale: float = 1.0) -> None:
+    """Give a module random parameters that depend on the seed and on the parameters' names and shapes alone.
+
+    Matrices have rows of about `scale` length; a one-dimensional weight is a norm's and lies near 1, a bias near 0.
+    """
+    import torch
+
+    with torch.no_grad():
+        for name, parameter in sorted(module.named_parameters()):
+            own = hashlib.sha256(f"{seed} {name}".encode()).digest()
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(int.from_bytes(own[:7], "big")))
+            if parameter.dim() > 1:
+                noise = noise * scale / parameter[0].numel() ** 0.5
+            else:
+                noise = 0.02 * noise + (1.0 if name.endswith("weight") else 0.0)
+            parameter.copy_(noise)
