@@ -10,9 +10,10 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -205,3 +206,25 @@ def fill_seeded(module: nn.Module, seed: int, scale: float = 1.0) -> None:
             else:
                 noise = 0.02 * noise + (1.0 if name.endswith("weight") else 0.0)
             parameter.copy_(noise)
+
+
+def made_once(directory: Path, make: Callable[[Path], None]) -> Path:
+    """A cached directory, made where it is absent; safe when two processes make it at once.
+
+    Raises:
+        UserError: The cache cannot be written to.
+    """
+    if directory.is_dir():
+        return directory
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=directory.parent) as scratch:
+            make(Path(scratch) / "made")
+            try:
+                (Path(scratch) / "made").rename(directory)
+            except OSError:
+                if not directory.is_dir():  # another process was first
+                    raise
+    except OSError as error:
+        raise UserError(f"cannot write to the cache {directory.parent}: {error.strerror or error}") from error
+    return directory

@@ -1,1 +1,5 @@
-"""Models under test."""
+"""Models under test: one file a family, behind the requests of `base`."""
+
+from unix_bench.models.base import ImageDrawer, ImageRequest, Loadable, ReportRequest, ReportWriter
+
+__all__ = ["ImageDrawer", "ImageRequest", "Loadable", "ReportRequest", "ReportWriter"]

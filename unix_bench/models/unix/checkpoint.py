@@ -154,19 +154,24 @@ def vae_ties(config: UniXConfig, shapes: Mapping[str, tuple[int, ...]]) -> Itera
         yield Tie(name, (*shape, 1, 1) if is_attention_projection else shape, parameter)
 
 
-def load(module: nn.Module, ties: list[Tie], path: Path, unused: re.Pattern[str]) -> None:
-    """Fill every parameter of `module` from the file, in the parameters' own dtype.
+def check(ties: list[Tie], path: Path, unused: re.Pattern[str]) -> TensorFile:
+    """Open a file whose tensors fit the ties.
 
     Raises:
         UserError: The file cannot be read, or lacks a tensor, or holds one too many or of another shape; all named.
     """
+    file = TensorFile.open(path)
+    check_tensors(path, file.shapes, {tie.key: tie.shape for tie in ties}, unused)
+    return file
+
+
+def load(module: nn.Module, ties: list[Tie], path: Path, unused: re.Pattern[str]) -> None:
+    """Fill every parameter of `module` from the file, in the parameters' own dtype; raises as `check` does."""
     parameters = dict(module.named_parameters())
-    with TensorFile.open(path) as file:
-        check_tensors(path, file.shapes, {tie.key: tie.shape for tie in ties}, unused)
-        with torch.no_grad():
-            for tie in ties:
-                target = parameters[tie.parameter][tie.parameter_rows]
-                target.copy_(file.read(tie.key)[tie.key_rows].reshape(target.shape))
+    with check(ties, path, unused) as file, torch.no_grad():
+        for tie in ties:
+            target = parameters[tie.parameter][tie.parameter_rows]
+            target.copy_(file.read(tie.key)[tie.key_rows].reshape(target.shape))
 
 
 def save(module: nn.Module, ties: list[Tie], path: Path, dtype: torch.dtype) -> None:

@@ -164,7 +164,7 @@ class UniXConfig(_Section):
             "special_tokens": self.special_tokens.model_dump(),
             "max_latent_size": self.max_latent_size,
         }
-        return json.dumps({"model_type": "unix", **sections, **extra}, indent=2) + "\n"
+        return json.dumps({**sections, **extra}, indent=2) + "\n"
 
 
 def _vae_section(document: Any) -> dict[str, Any]:

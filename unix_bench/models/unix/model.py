@@ -65,19 +65,32 @@ class UniX(nn.Module):
             UserError: Something is missing, unreadable, or does not fit; the message names every such tensor.
         """
         directory = Path(directory)
-        if not directory.is_dir():
-            raise UserError(f"{directory} is not a directory of UniX weights")
-        config = UniXConfig.from_directory(directory)
-        with torch.device("meta"):  # no time is spent on random weights that the file replaces
-            model = cls(config, rotary_bf16)
-        model = model.to(dtype).to_empty(device=device)
-        positions = torch.arange(config.vision.num_patches, device=device)[None]
+        model = cls._without_weights(directory, rotary_bf16).to(dtype).to_empty(device=device)
+        positions = torch.arange(model.config.vision.num_patches, device=device)[None]
         model.vision.get_submodule("embeddings").register_buffer("position_ids", positions, persistent=False)
         checkpoint.load(*model._main_file(directory), checkpoint.UNUSED_MAIN)
         checkpoint.load(*model._vae_file(checkpoint.find_vae_file(directory)), checkpoint.UNUSED_VAE)
         if any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
             model.tokenizer = _load_tokenizer(directory)
         return model.eval()
+
+    @classmethod
+    def check_pretrained(cls, directory: str | Path) -> None:
+        """See whether `from_pretrained` would find every tensor, reading only the files' headers; raises as it does."""
+        directory = Path(directory)
+        model = cls._without_weights(directory)
+        _, ties, path = model._main_file(directory)
+        checkpoint.check(ties, path, checkpoint.UNUSED_MAIN)
+        _, ties, path = model._vae_file(checkpoint.find_vae_file(directory))
+        checkpoint.check(ties, path, checkpoint.UNUSED_VAE)
+
+    @classmethod
+    def _without_weights(cls, directory: Path, rotary_bf16: bool = False) -> UniX:
+        """The model a directory describes, on the meta device: no time is spent on weights that a file replaces."""
+        if not directory.is_dir():
+            raise UserError(f"{directory} is not a directory of UniX weights")
+        with torch.device("meta"):
+            return cls(UniXConfig.from_directory(directory), rotary_bf16)
 
     def save_pretrained(self, directory: str | Path, dtype: torch.dtype = torch.bfloat16, **config_extra: Any) -> None:
         """Write the layout that `from_pretrained` reads; the VAE goes to `vae/vae.safetensors`."""

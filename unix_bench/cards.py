@@ -1,0 +1,103 @@
+"""Cards: tasks and models as TOML data. Bundled ones come with the package; users add their own."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from unix_bench.errors import UserError
+from unix_bench.settings import USER_FOLDER
+
+Value = bool | int | float | str | list[float]
+USER_FOLDERS = (Path("unix-bench"), USER_FOLDER)
+
+
+class Card(BaseModel):
+    """What every card has; its file is named for it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    name: str
+    title: str
+
+
+class TaskCard(Card):
+    """A task: what goes in, what comes out, and under which protocols it is scored.
+
+    Attributes:
+        kind: The code that runs it.
+        version: Counts changes that make older numbers incomparable.
+        protocols: Name -> version of each way of scoring it; the first is the default.
+        instruction: Question put to a model about an image, unless the data brings its own.
+        batch_size: Samples a batch unless the user says otherwise.
+    """
+
+    aliases: list[str] = []
+    kind: Literal["report", "generation"]
+    version: int = Field(ge=1)
+    protocols: dict[str, int] = Field(min_length=1)
+    instruction: str | None = None
+    batch_size: int = Field(ge=1)
+
+
+class ModelCard(Card):
+    """A model: who makes it, where its weights lie, and the settings it is run with.
+
+    Attributes:
+        family: The code that runs it, as registered.
+        weights: Its folder below the weights folder.
+        settings: Task -> the sampler's or decoder's settings; `--set` may change those named here.
+        metric_overlap: Why a metric may favour it, one sentence each.
+    """
+
+    family: str
+    tasks: list[str] = Field(min_length=1)
+    weights: str
+    parameters: str = ""
+    hub_id: str = ""
+    licence: str = ""
+    citation: str = ""
+    metric_overlap: list[str] = []
+    verified: str = ""
+    settings: dict[str, dict[str, Value]] = {}
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+def bundled(name: str) -> Path:
+    """A folder that ships with the project (`tasks`, `baselines`, ...), in a wheel or in a checkout."""
+    package = Path(__file__).parent
+    in_wheel = package / "_bundled" / name
+    return in_wheel if in_wheel.is_dir() else package.parent / name
+
+
+def read_cards(folder: str, kind: type[AnyCard]) -> dict[str, AnyCard]:
+    """All cards of a kind by name: the bundled ones, then the user's, which may not reuse a bundled name.
+
+    Raises:
+        UserError: A card is malformed or shadows a bundled one; names the file.
+    """
+    cards = {path.stem: _read_card(path, kind) for path in sorted(bundled(folder).glob("*.toml"))}
+    for place in USER_FOLDERS:
+        for path in sorted((place.expanduser() / folder).glob("*.toml")):
+            if path.stem in cards:
+                raise UserError(f"{path}: a card named '{path.stem}' exists already: give yours another name")
+            cards[path.stem] = _read_card(path, kind)
+    return cards
+
+
+def _read_card(path: Path, kind: type[AnyCard]) -> AnyCard:
+    try:
+        card = kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if card.name != path.stem:
+        raise UserError(f"{path}: the card calls itself '{card.name}': name the file {card.name}.toml")
+    return card

@@ -1,0 +1,300 @@
+"""The command line: words in, one call into the house, words out. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unix_bench import __version__
+from unix_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from unix_bench.records import Results
+    from unix_bench.settings import Settings
+
+INTERRUPTED = 130
+FOLDER = click.Path(path_type=Path)
+ON_ERROR = ("drop-pair", "fail", "score-zero")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
+results_option = click.option("--results", type=FOLDER, help="Folder of the runs.  [default: results/runs]")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+task_option = click.option("--task", help="report (or understanding) or generation.")
+data_option = click.option("--data", help="Name of a data set, or a folder with a manifest.csv.", metavar="NAME|PATH")
+limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the first N eligible studies.", metavar="N")
+
+
+def scoring_options(command: Any) -> Any:
+    """The options of every command that scores."""
+    for option in (
+        click.option("--protocol", help="Way of scoring.  [default: sound]"),
+        click.option("--per-pathology", is_flag=True, help="A row for each of the 14 CheXpert findings too."),
+        click.option("--on-error", type=click.Choice(ON_ERROR), help="What a failed sample counts as.  [default: drop-pair]"),
+        click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, metavar="F",
+                     help="Exit 1 if more than this share of samples failed."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+class Bench(click.Group):
+    """Turns what goes wrong into one line and an exit code; a user's mistake never shows a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"unix-bench: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("unix-bench: interrupted; the same command goes on from here", err=True)
+            ctx.exit(INTERRUPTED)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from unix_bench.errors import unknown_name
+
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            raise unknown_name("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="unix-bench")
+def main() -> None:
+    """Benchmark chest-X-ray models that write reports and draw images.
+
+    Begin with: unix-bench run --model unix --task generation --per-pathology
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched while a benchmark runs
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+@main.command()
+@click.option("--model", "models", multiple=True, required=True, help="Model to run; may be given several times.")
+@task_option
+@data_option
+@click.option("--weights", type=FOLDER, help="The model's weights, or the folder that holds them.")
+@limit_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the run; each sample's follows from it.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch.  [default: the task card's]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32 or bfloat16.")
+@click.option("--deterministic", is_flag=True, help="float32 and deterministic kernels only.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the model's card.")
+@scoring_options
+@results_option
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be run.")
+@quiet_option
+@json_option
+def run(
+    models: tuple[str, ...],
+    task: str | None,
+    data: str | None,
+    weights: Path | None,
+    overrides: tuple[str, ...],
+    on_error: str | None,
+    results: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Predict and score. A finished run is not predicted again; an interrupted one goes on."""
+    if task is None:
+        raise UserError("--task is missing: say report or generation")
+    settings = _settings(results=results)
+    from unix_bench.plan import PredictOptions, plan_run
+    from unix_bench.registry import task as task_card
+    from unix_bench.run import predict
+    from unix_bench.score import check_failures, choose_protocol, score
+
+    choose_protocol(task_card(task), options["protocol"])
+    scoring = _score_options(on_error, options)
+    changes = _pairs(overrides)
+    names = ("limit", "seed", "batch_size", "device", "dtype", "deterministic", "quiet")
+    plans = []
+    for model in models:
+        wanted = PredictOptions(
+            model, task, data or "demo", weights, overrides=changes, skip_bad_images=on_error in ("drop-pair", "score-zero"),
+            stop_at_failure=on_error == "fail", **{name: options[name] for name in names},
+        )  # fmt: skip
+        plans.append((plan_run(wanted, settings), wanted))
+    if dry_run:
+        _show_plans([plan for plan, _ in plans], settings, as_json)
+        return
+    for plan, wanted in plans:
+        scored = score(predict(plan, wanted, settings), scoring)
+        _show_results(scored, as_json)
+        check_failures(scored, scoring.max_failed)
+
+
+@main.command()
+@click.argument("run_reference", metavar="[RUN]", required=False)
+@task_option
+@click.option("--predictions", type=FOLDER, help="JSON Lines of somebody's predictions, instead of RUN.")
+@data_option
+@limit_option
+@scoring_options
+@results_option
+@quiet_option
+@json_option
+def score(
+    run_reference: str | None,
+    task: str | None,
+    predictions: Path | None,
+    data: str | None,
+    limit: int | None,
+    on_error: str | None,
+    results: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score a run again in another way, or a file of predictions; nothing is predicted.
+
+    RUN is an id, the unique beginning of one, ID:PROTOCOL, or a folder.
+    """
+    if (run_reference is None) == (predictions is None):
+        raise UserError("give either RUN or --predictions FILE")
+    settings = _settings(results=results)
+    from unix_bench.predictions import import_predictions
+    from unix_bench.records import find_run
+    from unix_bench.score import check_failures
+    from unix_bench.score import score as score_run
+
+    if predictions is not None:
+        if task is None or data is None:
+            raise UserError("--predictions needs --task and --data: say what was predicted, and for which studies")
+        found = import_predictions(
+            predictions, task, data, limit, on_error in ("drop-pair", "score-zero"), settings, options["quiet"]
+        )
+    else:
+        if task is not None or data is not None or limit is not None:
+            raise UserError("a run has its own task, data and limit: leave them out, or predict again with `unix-bench run`")
+        found, protocol = find_run(run_reference or "", settings.results)
+        options["protocol"] = options["protocol"] or protocol
+    scoring = _score_options(on_error, options)
+    scored = score_run(found, scoring)
+    _show_results(scored, as_json)
+    check_failures(scored, scoring.max_failed)
+
+
+@main.command()
+@click.argument("run_reference", metavar="RUN")
+@results_option
+@json_option
+def show(run_reference: str, results: Path | None, as_json: bool) -> None:
+    """Print the results of a run: the newest scoring, or ID:PROTOCOL's."""
+    settings = _settings(results=results)
+    from unix_bench.records import Results, find_run, read_record
+
+    found, protocol = find_run(run_reference, settings.results)
+    scorings = [read_record(path, Results) for path in found.score_files()]
+    fitting = [one for one in scorings if protocol in (None, one.score_spec["protocol"])]
+    if not fitting:
+        raise UserError(f"{found.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them")
+    _show_results(fitting[0], as_json)
+
+
+@main.command("list")
+@click.argument("what", type=click.Choice(["models", "tasks", "data", "metrics", "runs"]))
+@results_option
+@json_option
+def list_(what: str, results: Path | None, as_json: bool) -> None:
+    """List models, tasks, data sets, metrics or runs."""
+    from unix_bench.listings import listing
+
+    _show_table(listing(what, _settings(results=results)), as_json)
+
+
+@main.group()
+def weights() -> None:
+    """Make stand-in weights."""
+
+
+@weights.command("demo")
+@click.option("--out", type=FOLDER, required=True, help="New folder for the weights.")
+@click.option("--model", default="unix", show_default=True, help="Whose layout.")
+def weights_demo(out: Path, model: str) -> None:
+    """Write tiny random weights in the layout of the real ones."""
+    from unix_bench import registry
+    from unix_bench.weights import made_once
+
+    if out.exists():
+        raise UserError(f"{out} exists: name a folder that does not")
+    family = registry.model_class(registry.model(model).family)
+    click.echo(f"wrote {made_once(out, family.write_demo_weights)}")
+
+
+@main.command()
+@json_option
+def doctor(as_json: bool) -> None:
+    """Tell what is installed, which weights and data are found, and how to get what is missing."""
+    from unix_bench.doctor import examine
+
+    rows = [{"": "ok" if one.fine else "--", "subject": one.subject, "finding": one.text} for one in examine(_settings())]
+    _show_table(rows, as_json)
+
+
+def _settings(**flags: Path | None) -> Settings:
+    from unix_bench.settings import load_settings
+
+    return load_settings(**flags)
+
+
+def _score_options(on_error: str | None, options: dict[str, Any]) -> Any:
+    from unix_bench.score import ScoreOptions
+
+    names = ("protocol", "per_pathology", "max_failed", "quiet")
+    return ScoreOptions(on_error=on_error or "drop-pair", **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+
+def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in overrides:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UserError(f"--set {text}: write KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _show_results(results: Results, as_json: bool) -> None:
+    if as_json:
+        click.echo(results.model_dump_json(indent=1))
+        return
+    from unix_bench.tables import print_results
+
+    print_results(results)
+
+
+def _show_plans(plans: list[Any], settings: Settings, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    rows = [
+        {
+            "run": plan.spec.run_id,
+            "studies": len(plan.eligible),
+            "folder": str(settings.results / plan.spec.run_id),
+            **({"spec": asdict(plan.spec)} if as_json else {}),
+        }
+        for plan in plans
+    ]
+    _show_table(rows, as_json)
+
+
+def _show_table(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        click.echo(json.dumps(rows, indent=1))
+        return
+    from unix_bench.tables import print_rows
+
+    print_rows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""Opening chest X-rays: 8 bits a channel, grey or RGB, whatever way the file stores them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+
+class UnreadableImage(ValueError):
+    """An image file that cannot be used; the message names it and says why."""
+
+
+def open_image(path: Path) -> Image.Image:
+    """Decode an image file wholly.
+
+    16-bit grey keeps its full range, scaled to 8 bits; transparency is laid over black, as film is; CMYK and
+    palettes become RGB.
+
+    Args:
+        path: A file Pillow can read.
+
+    Returns:
+        An image of mode L (grey) or RGB.
+
+    Raises:
+        UnreadableImage: The file is absent, empty, truncated, no image, or larger than Pillow's pixel limit.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as stored:
+                stored.load()
+                return _to_8_bit(stored)
+    except FileNotFoundError as error:
+        raise UnreadableImage(f"{path} is missing") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise UnreadableImage(f"{path} has more than {limit} million pixels, which no chest X-ray has") from error
+    except UnidentifiedImageError as error:
+        empty = path.stat().st_size == 0
+        raise UnreadableImage(f"{path} is {'empty (0 bytes)' if empty else 'not an image'}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableImage(f"{path} is damaged or truncated ({error})") from error
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("L", "RGB"):
+        return image.copy()
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow calls some of it 32-bit
+        values = np.asarray(image, dtype=np.float64)
+        if values.max() > 65_535 or values.min() < 0:
+            raise ValueError(f"mode {image.mode} with values outside 0..65535 is not supported")
+        return Image.fromarray(np.round(values / 257.0).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels are not supported")
+    if image.mode in ("LA", "RGBA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        flat = Image.alpha_composite(canvas, layer).convert("RGB")
+        return flat.convert("L") if image.mode in ("LA", "La") else flat
+    return image.convert("L" if image.mode == "1" else "RGB")

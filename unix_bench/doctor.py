@@ -1,0 +1,56 @@
+"""What is installed, which weights and data are found, what is missing and how to get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+from unix_bench import registry
+from unix_bench.data import NAMED
+from unix_bench.errors import UserError
+from unix_bench.execution import describe_environment
+from unix_bench.settings import FILE, NAMES, PREFIX, Settings
+from unix_bench.weights import stand_in_name
+
+EXTRAS = {"accelerate": "diffusers", "ray": "ray", "pydicom": "dicom"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked for, whether all is well, and what was found or how to mend it."""
+
+    subject: str
+    fine: bool
+    text: str
+
+
+def examine(settings: Settings) -> list[Finding]:
+    """Look at everything a run may need; finding nothing wrong needs no network and no write."""
+    found = [Finding(name, True, text) for name, text in describe_environment().items()]
+    for module, extra in EXTRAS.items():
+        there = find_spec(module) is not None
+        text = "installed" if there else f"not installed: pip install 'unix-bench[{extra}]'"
+        found.append(Finding(f"extra [{extra}]", there, text))
+    for name in NAMES:
+        origin = settings.origin.get(name, "default")
+        found.append(Finding(f"setting {name}", True, f"{getattr(settings, name) or 'not set'} ({origin})"))
+    found += [Finding(f"data {name}", (path / "manifest.csv").is_file(), str(path)) for name, path in NAMED.items()]
+    found += [_weights(name, settings) for name in registry.models()]
+    return found
+
+
+def _weights(name: str, settings: Settings) -> Finding:
+    card = registry.model(name)
+    subject = f"weights of {card.title}"
+    if settings.weights is None:
+        how = f"set {PREFIX}WEIGHTS, or `weights` in {FILE}, to a folder with {card.weights}/ (from {card.hub_id})"
+        return Finding(subject, False, f"not configured, demo weights are used: {how}")
+    directory = settings.weights / card.weights
+    if not directory.is_dir():
+        return Finding(subject, False, f"{directory} is missing: put the files of {card.hub_id} there")
+    try:
+        registry.model_class(card.family).check_weights(directory)
+    except UserError as error:
+        return Finding(subject, False, str(error))
+    stand_in = stand_in_name(directory)
+    return Finding(subject, True, f"{directory}" + (f" (stand-in: {stand_in})" if stand_in else ""))

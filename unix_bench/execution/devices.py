@@ -1,0 +1,65 @@
+"""Which device and precision a run uses, and what machine it was."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from unix_bench.errors import UserError
+
+PACKAGES = ("unix-bench", "torch", "transformers", "diffusers", "numpy", "scipy", "pillow", "tokenizers", "safetensors", "nltk")
+DTYPES = ("float32", "bfloat16")
+
+
+def choose_device(stated: str) -> str:
+    """`auto`: the first CUDA device, else the CPU.
+
+    Raises:
+        UserError: The device is not there.
+    """
+    if stated == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(stated)
+    except RuntimeError as error:
+        raise UserError(f"--device {stated}: say auto, cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"--device {stated}: only cpu and cuda are supported")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"--device {stated}: this machine has {torch.cuda.device_count()} CUDA devices; say cpu or auto")
+    return stated
+
+
+def choose_dtype(stated: str, device: str, deterministic: bool) -> str:
+    """`auto`: bfloat16 on CUDA, float32 on the CPU and where the run is to be deterministic.
+
+    Raises:
+        UserError: The precision is unknown, or does not go with `--deterministic`.
+    """
+    if stated == "auto":
+        return "float32" if deterministic or device == "cpu" else "bfloat16"
+    if stated not in DTYPES:
+        raise UserError(f"--dtype {stated}: say auto, {' or '.join(DTYPES)}")
+    if deterministic and stated != "float32":
+        raise UserError(f"--dtype {stated} cannot be --deterministic: drop one of them")
+    return stated
+
+
+def set_deterministic(wanted: bool) -> None:
+    """Ask torch for deterministic kernels only; on the CPU they are the usual ones."""
+    torch.use_deterministic_algorithms(wanted)
+
+
+def describe_environment() -> dict[str, str]:
+    """Versions, processor and device, for the record of a run."""
+    found = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    found["threads"] = str(torch.get_num_threads())
+    found["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return found

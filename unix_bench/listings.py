@@ -1,0 +1,81 @@
+"""What the bench knows of: models, tasks, data sets, metrics, runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unix_bench import registry
+from unix_bench.data import NAMED
+from unix_bench.records import all_runs
+from unix_bench.scoring.metrics import metric_cards
+from unix_bench.settings import Settings
+
+Rows = list[dict[str, Any]]
+
+
+def listing(what: str, settings: Settings) -> Rows:
+    """Rows of a table of `what`: models, tasks, data, metrics or runs."""
+    makers = {"models": _models, "tasks": _tasks, "data": _data, "metrics": _metrics, "runs": _runs}
+    return makers[what](settings)
+
+
+def _models(settings: Settings) -> Rows:
+    def weights(folder: str) -> str:
+        if settings.weights is None:
+            return "demo (none configured)"
+        return "found" if (settings.weights / folder).is_dir() else f"missing: {settings.weights / folder}"
+
+    return [
+        {
+            "model": card.name,
+            "tasks": ", ".join(card.tasks),
+            "weights": weights(card.weights),
+            "parameters": card.parameters,
+            "licence": card.licence,
+        }
+        for card in registry.models().values()
+    ]
+
+
+def _tasks(settings: Settings) -> Rows:
+    return [
+        {
+            "task": ", ".join([card.name, *card.aliases]),
+            "version": card.version,
+            "title": card.title,
+            "protocols": ", ".join(card.protocols),
+        }
+        for card in registry.tasks().values()
+    ]
+
+
+def _data(settings: Settings) -> Rows:
+    from unix_bench.data import open_data
+
+    sets = [open_data(name) for name in NAMED]
+    return [
+        {"data": one.name, "studies": len(one.studies), "restricted": one.restricted, "licence": one.licence} for one in sets
+    ]
+
+
+def _metrics(settings: Settings) -> Rows:
+    return [
+        {"metric": card.name, "task": card.task, "kind": card.kind, "better": card.better, "unit": card.unit}
+        for card in metric_cards()
+    ]
+
+
+def _runs(settings: Settings) -> Rows:
+    rows = []
+    for run in all_runs(settings.results):
+        record = run.record()
+        rows.append(
+            {
+                "run": run.id,
+                "started": record.started,
+                "samples": len(run.samples()),
+                "scored": ", ".join(sorted(path.parent.name for path in run.score_files())) or "no",
+                "demo": record.demo,
+            }
+        )
+    return rows

@@ -1,0 +1,79 @@
+"""What a model under test looks like to the bench. A model sees requests, never studies or references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, runtime_checkable
+
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """Write a report about this image (mode L or RGB)."""
+
+    id: str
+    image: Image.Image
+    instruction: str
+    indication: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageRequest:
+    """Draw an image from this prompt; the seed alone decides the noise."""
+
+    id: str
+    prompt: str
+    seed: int
+
+
+class Loadable(Protocol):
+    """The class a registered family names.
+
+    Attributes:
+        demo_version: Changes whenever its demo weights do.
+    """
+
+    demo_version: str
+
+    @classmethod
+    def complete_settings(cls, directory: Path, task: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the settings of a run and add what the weights decide.
+
+        Raises:
+            UserError: A value is impossible for this model.
+        """
+
+    @classmethod
+    def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
+        """Load the model from its weights directory.
+
+        Raises:
+            UserError: The weights are missing or do not fit.
+        """
+
+    @staticmethod
+    def check_weights(directory: Path) -> None:
+        """See from the files' headers whether `load` would work; raises as it does."""
+
+    @staticmethod
+    def write_demo_weights(directory: Path) -> None:
+        """Write a tiny stand-in in the layout of the real weights, under a name of its own."""
+
+
+@runtime_checkable
+class ReportWriter(Protocol):
+    """A model that reads images."""
+
+    def write(self, requests: Sequence[ReportRequest]) -> list[str]:
+        """One report a request, in order."""
+
+
+@runtime_checkable
+class ImageDrawer(Protocol):
+    """A model that draws images."""
+
+    def draw(self, requests: Sequence[ImageRequest]) -> list[Image.Image]:
+        """One 8-bit RGB or grey image a request, in order."""

@@ -1,0 +1,64 @@
+"""UniX as the bench runs it: settings checked, requests turned into calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from unix_bench.errors import UserError
+from unix_bench.models.base import ImageRequest, ReportRequest
+from unix_bench.models.unix.config import UniXConfig
+from unix_bench.models.unix.demo import DEMO_VERSION, write_demo_weights
+from unix_bench.models.unix.flow import SamplerSettings
+from unix_bench.models.unix.model import UniX
+
+
+class UniXAdapter:
+    """Writes reports and draws images with one loaded UniX."""
+
+    demo_version = DEMO_VERSION
+
+    def __init__(self, model: UniX, settings: Mapping[str, Any]) -> None:
+        self.model = model
+        self.settings = {name: value for name, value in settings.items() if name != "rotary_bf16"}
+
+    @classmethod
+    def complete_settings(cls, directory: Path, task: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the settings; images are drawn at the largest square the weights have positions for."""
+        config = UniXConfig.from_directory(directory)
+        settings = dict(stated)
+        if task == "report":
+            if settings["max_new_tokens"] < 1:
+                raise UserError(f"max_new_tokens must be 1 or more, not {settings['max_new_tokens']}")
+            return settings
+        sampler = {name: value for name, value in settings.items() if name != "rotary_bf16"}
+        try:
+            SamplerSettings(**sampler)
+        except ValueError as error:
+            raise UserError(f"UniX cannot draw so: {error}") from error
+        side = config.max_latent_size * config.vae.ddconfig.stride
+        return {**settings, "size": [side, side]}
+
+    @classmethod
+    def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> UniXAdapter:
+        rotary_bf16 = bool(settings["rotary_bf16"])
+        return cls(UniX.from_pretrained(directory, getattr(torch, dtype), device, rotary_bf16), settings)
+
+    check_weights = staticmethod(UniX.check_pretrained)
+    write_demo_weights = staticmethod(write_demo_weights)
+
+    def write(self, requests: Sequence[ReportRequest]) -> list[str]:
+        """One report a request. The released UniX reads an image and an instruction, no indication."""
+        images = [request.image for request in requests]
+        return self.model.write_reports(images, [request.instruction for request in requests], **self.settings)
+
+    def draw(self, requests: Sequence[ImageRequest]) -> list[Image.Image]:
+        """One RGB image a request."""
+        prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
+        images = self.model.draw(prompts=prompts, seeds=seeds, **self.settings)
+        assert isinstance(images, list)
+        return images

@@ -1,0 +1,132 @@
+"""Predictions somebody else made, from a JSON Lines file into the folder of a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from unix_bench import registry
+from unix_bench.data import Study, data_reference, open_data
+from unix_bench.errors import UserError
+from unix_bench.execution import ProgressLine, describe_environment
+from unix_bench.plan import eligible_studies, look_at_images
+from unix_bench.records import RunFolder, RunRecord, Sample
+from unix_bench.settings import Settings
+from unix_bench.spec import PredictSpec
+from unix_bench.tasks import TaskAdapter, adapter_for
+
+WRITER = "0"
+
+
+def import_predictions(
+    file: Path, task_name: str, data_name: str, limit: int | None, skip_bad_images: bool, settings: Settings, quiet: bool
+) -> RunFolder:
+    """Make a run of a predictions file; an eligible study without a line in it is a failed sample.
+
+    Args:
+        file: One `{"id", "report"}` or `{"id", "image": path relative to the file}` a line, optionally `"error"`.
+        task_name, data_name, limit, skip_bad_images: As for a run.
+
+    Raises:
+        UserError: A line is malformed, names an unknown study or one twice; names the line.
+    """
+    task = registry.task(task_name)
+    adapter = adapter_for(task)
+    data = open_data(data_name)
+    eligible = eligible_studies(data, adapter, limit)
+    known = {study.id for study in data.studies}
+    lines = dict(_lines(file, known))
+    spec = PredictSpec(
+        model=f"recorded-{file.stem}",
+        weights=_digest(file, lines),
+        task=task.name,
+        task_version=task.version,
+        data=data.name,
+        data_digest=data.content_digest,
+        instruction=task.instruction,
+        settings={},
+        seed=0,
+        limit=limit,
+        batch_size=1,
+        dtype="not known",
+        device="not known",
+        deterministic=False,
+    )
+    check = look_at_images(eligible, settings, skip_bad_images, quiet)
+    record = RunRecord(
+        id=spec.run_id,
+        predict_spec=asdict(spec),
+        demo=False,
+        restricted=data.restricted,
+        data_path=data_reference(data),
+        pixel_digest=check.pixel_digest,
+        command=sys.argv,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=describe_environment(),
+    )
+    run = RunFolder.create(settings.results, record)
+    done = run.samples()
+    left = [study for study in eligible if study.id not in done]
+    with ProgressLine("reading predictions", len(left), quiet) as progress:
+        samples = []
+        for study in left:
+            reason = check.unreadable.get(study.id)
+            samples.append(Sample(id=study.id, error=reason) if reason else _sample(adapter, run, study, lines, file))
+            progress.advance(1, failed=samples[-1].error is not None)
+    run.append(WRITER, samples)
+    return run
+
+
+def _sample(adapter: TaskAdapter, run: RunFolder, study: Study, lines: dict[str, dict[str, Any]], file: Path) -> Sample:
+    line = lines.get(study.id)
+    if line is None:
+        return Sample(id=study.id, error=f"no prediction in {file.name}")
+    if line.get("error") is not None:
+        return Sample(id=study.id, error=str(line["error"]))
+    try:
+        return adapter.import_prediction(run, line, file.parent)
+    except ValueError as error:
+        raise UserError(f"{file}, prediction of '{study.id}': {error}") from error
+
+
+def _lines(file: Path, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    seen: dict[str, int] = {}
+    try:
+        content = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise UserError(f"predictions file {file} cannot be read: {error.strerror}") from error
+    for number, text in enumerate(content.split("\n"), start=1):
+        if not text.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{where} is not JSON ({error}): write one object a line") from error
+        if not isinstance(line, dict) or not isinstance(line.get("id"), str):
+            raise UserError(f'{where} has no "id": write {{"id": ..., "report": ...}} or {{"id": ..., "image": ...}}')
+        identity = line["id"]
+        if identity in seen:
+            raise UserError(f"{where}: id '{identity}' already stands in line {seen[identity]}: keep one of them")
+        if identity not in known:
+            raise UserError(f"{where}: the data has no study '{identity}': check that the predictions are of this set")
+        seen[identity] = number
+        yield identity, line
+
+
+def _digest(file: Path, lines: dict[str, dict[str, Any]]) -> str:
+    """sha256 over the file and the images it points to."""
+    total = hashlib.sha256(file.read_bytes())
+    for line in lines.values():
+        path = file.parent / str(line.get("image") or "")
+        if path.is_file():
+            total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()

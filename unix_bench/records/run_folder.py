@@ -1,0 +1,180 @@
+"""The folder of a run.
+
+    run.json                     the spec and its origin
+    samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
+    images/<sha256>.png          drawn images, named by content
+    scores/<protocol>-<digest>/  results.json, samples.parquet
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+
+from unix_bench.errors import UserError
+from unix_bench.records.atomic import write_atomic, writing_to
+from unix_bench.records.schema import Results, RunRecord, Sample
+
+RUN_FILE = "run.json"
+RESULTS_FILE = "results.json"
+SCORES = "scores"
+
+AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
+
+
+class RunFolder:
+    """Reads and writes one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, results: Path, record: RunRecord) -> RunFolder:
+        """Make the folder of a run, or open it where it exists.
+
+        Raises:
+            UserError: The results folder cannot be written to.
+        """
+        folder = cls(results / record.id)
+        if not (folder.path / RUN_FILE).is_file():
+            write_atomic(folder.path / RUN_FILE, _as_json(record))
+        return folder
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def record(self) -> RunRecord:
+        """Raises `UserError` where `run.json` is missing or damaged."""
+        return read_record(self.path / RUN_FILE, RunRecord)
+
+    def samples(self) -> dict[str, Sample]:
+        """Predictions by id; the last line of an id counts, a last line cut off by a crash does not.
+
+        Raises:
+            UserError: A line in the middle is damaged.
+        """
+        found: dict[str, Sample] = {}
+        for path in sorted(self.path.glob("samples-*.jsonl")):
+            for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    sample = Sample.model_validate_json(line)
+                except ValidationError as error:
+                    raise UserError(f"{path}, line {number} is damaged: delete the file to predict again") from error
+                found[sample.id] = sample
+        return found
+
+    def append(self, writer: str, samples: Iterable[Sample]) -> None:
+        """Add lines to one writer's file and see them onto the disk; all of them or none.
+
+        Raises:
+            UserError: The disk is full.
+        """
+        path = self.path / f"samples-{writer}.jsonl"
+        lines = "".join(sample.model_dump_json(exclude_none=True) + "\n" for sample in samples)
+        with writing_to(self.path), path.open("a+b") as stream:
+            whole = _end_of_last_line(stream)
+            stream.truncate(whole)
+            try:
+                stream.write(lines.encode("utf-8", "replace"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            except OSError:
+                stream.truncate(whole)
+                raise
+
+    def add_image(self, image: Image.Image) -> str:
+        """Store an image under the digest of its PNG; returns its path below the folder."""
+        buffer = io.BytesIO()
+        image.save(buffer, format="PNG")
+        return self.add_image_bytes(buffer.getvalue(), ".png")
+
+    def add_image_bytes(self, content: bytes, suffix: str) -> str:
+        """Store an image file as it is under the digest of its bytes; returns its path below the folder."""
+        relative = f"images/{hashlib.sha256(content).hexdigest()}{suffix}"
+        if not (self.path / relative).is_file():
+            write_atomic(self.path / relative, content)
+        return relative
+
+    def write_results(self, folder: str, results: Results, per_sample: bytes) -> Path:
+        """Store a scoring: `samples.parquet` first, so that `results.json` marks it whole."""
+        place = self.path / SCORES / folder
+        write_atomic(place / "samples.parquet", per_sample)
+        write_atomic(place / RESULTS_FILE, _as_json(results))
+        return place / RESULTS_FILE
+
+    def results(self, folder: str) -> Results | None:
+        """A scoring of this run, or None where there is none yet."""
+        path = self.path / SCORES / folder / RESULTS_FILE
+        return read_record(path, Results) if path.is_file() else None
+
+    def score_files(self) -> list[Path]:
+        """All `results.json` of the run, newest first."""
+        found = self.path.glob(f"{SCORES}/*/{RESULTS_FILE}")
+        return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _end_of_last_line(stream: io.BufferedRandom) -> int:
+    """Where the next line belongs: the file's end, or before a line that a crash cut off."""
+    end = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    return stream.read().rfind(b"\n") + 1 if end else 0
+
+
+def _as_json(record: BaseModel) -> bytes:
+    return (record.model_dump_json(indent=1) + "\n").encode()
+
+
+def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
+    """Read a record file.
+
+    Raises:
+        UserError: It is absent, or is not a whole record of this kind and version.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"{path} is damaged or of another version ({where}: {first['msg']})") from error
+
+
+def all_runs(results: Path) -> Iterator[RunFolder]:
+    """Every run below a results folder."""
+    for path in sorted(results.glob(f"*/{RUN_FILE}")):
+        yield RunFolder(path.parent)
+
+
+def find_run(reference: str, results: Path) -> tuple[RunFolder, str | None]:
+    """The run that RUN names, and the protocol where it says `id:protocol`.
+
+    Args:
+        reference: Id, unique prefix of one, `id:protocol`, or the path of a run's folder or of one below it.
+        results: Folder of the runs.
+
+    Raises:
+        UserError: None or several runs fit.
+    """
+    path = Path(reference).expanduser()
+    for place in (path, *path.parents):
+        if path.exists() and (place / RUN_FILE).is_file():
+            return RunFolder(place), None
+    prefix, _, protocol = reference.partition(":")
+    runs = {run.id: run for run in all_runs(results)}
+    fitting = [prefix] if prefix in runs else [name for name in runs if name.startswith(prefix)]
+    if len(fitting) > 1:
+        raise UserError(f"'{prefix}' fits {len(fitting)} runs: {', '.join(fitting)}")
+    if not fitting:
+        raise UserError(f"no run '{prefix}' in {results}: `unix-bench list runs` shows those that are there")
+    return runs[fitting[0]], protocol or None

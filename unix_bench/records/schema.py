@@ -1,0 +1,86 @@
+"""What the files of a run hold; `results.json` has no times, hosts, paths or executor in it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Sample(_Record):
+    """One line of `samples-*.jsonl`: a prediction, or why there is none.
+
+    Attributes:
+        image: Path below the run's folder.
+        error: Set for a failed prediction, which then has no value.
+    """
+
+    id: str
+    report: str | None = None
+    image: str | None = None
+    error: str | None = None
+
+
+class Metric(_Record):
+    """One number and its definition.
+
+    Attributes:
+        value: None where it was not computed; `reason` then says why.
+        ci: Interval at 95 %.
+        n: Studies it rests on.
+        pathology: Finding its studies show; None: all studies.
+        signature: Protocol, encoder, data and policy that define it.
+    """
+
+    name: str
+    value: float | None
+    ci: tuple[float, float] | None = None
+    n: int
+    pathology: str | None = None
+    flags: list[str] = []
+    protocol: str
+    signature: str
+    reason: str | None = None
+
+
+class Counts(_Record):
+    """Studies by what became of them: predicted, gone wrong, or lacking what the task needs."""
+
+    total: int
+    ok: int
+    failed: int
+    skipped: int
+
+
+class Results(_Record):
+    """`results.json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    run: str
+    predict_spec: dict[str, Any]
+    score_spec: dict[str, Any]
+    demo: bool
+    restricted: bool
+    counts: Counts
+    metrics: list[Metric]
+
+
+class RunRecord(_Record):
+    """`run.json`: the spec and where it came from."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    id: str
+    predict_spec: dict[str, Any]
+    demo: bool
+    restricted: bool
+    data_path: str
+    pixel_digest: str
+    command: list[str]
+    started: str
+    environment: dict[str, str]

@@ -1,0 +1,68 @@
+"""From a name to its card, and from a card to the class that runs it, imported only then."""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+from unix_bench.cards import ModelCard, TaskCard, read_cards
+from unix_bench.errors import UserError, unknown_name
+
+# Family -> class; packages add theirs under the entry point group of the same name.
+FAMILIES = {"unix": "unix_bench.models.unix.adapter:UniXAdapter"}
+ENTRY_POINTS = "unix_bench.models"
+
+
+def tasks() -> dict[str, TaskCard]:
+    """All task cards by name."""
+    return read_cards("tasks", TaskCard)
+
+
+def models() -> dict[str, ModelCard]:
+    """All model cards by name.
+
+    Raises:
+        UserError: A card names a family that nothing provides.
+    """
+    cards = read_cards("baselines", ModelCard)
+    for card in cards.values():
+        if card.family not in families():
+            raise UserError(f"card '{card.name}': {unknown_name('family', card.family, families())}")
+    return cards
+
+
+def families() -> dict[str, str]:
+    """Family -> `module:class`, the built-in ones and those of installed plug-ins."""
+    plugged = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
+    return {**plugged, **FAMILIES}
+
+
+def task(name: str) -> TaskCard:
+    """The task of that name or alias."""
+    cards = tasks()
+    names = {alias: card for card in cards.values() for alias in (card.name, *card.aliases)}
+    if name not in names:
+        raise unknown_name("task", name, names)
+    return names[name]
+
+
+def model(name: str) -> ModelCard:
+    """The model of that name."""
+    cards = models()
+    if name not in cards:
+        raise unknown_name("model", name, cards)
+    return cards[name]
+
+
+def model_class(family: str) -> Any:
+    """Import the class that runs a family of models.
+
+    Raises:
+        UserError: A plug-in's class cannot be imported.
+    """
+    module, _, attribute = families()[family].partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model family '{family}' cannot be loaded from {module}:{attribute}: {error}") from error

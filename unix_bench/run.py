@@ -1,0 +1,92 @@
+"""The walk from a plan to predictions: do what is left, record each batch as it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from unix_bench import registry
+from unix_bench.data import Study, data_reference
+from unix_bench.errors import TooManyFailures
+from unix_bench.execution import (
+    Outcome,
+    ProgressLine,
+    batch_plan,
+    describe_environment,
+    run_inline,
+    set_deterministic,
+)
+from unix_bench.plan import Plan, PredictOptions, look_at_images
+from unix_bench.records import RunFolder, RunRecord, Sample
+from unix_bench.settings import Settings
+from unix_bench.spec import sample_seed
+
+WRITER = "0"
+
+
+def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolder:
+    """Do what is left of a run; one that is finished is only opened.
+
+    Raises:
+        UserError: An image cannot be read, the weights do not load, or the disk is full.
+        TooManyFailures: A sample failed, and the first failure was to end the run.
+    """
+    check = look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
+    done = RunFolder(settings.results / plan.spec.run_id).samples()
+    left = [
+        batch
+        for batch in batch_plan(plan.eligible, plan.spec.batch_size)
+        if any(study.id not in done for study in batch)
+    ]
+    model = _load(plan) if left else None  # before anything is written: weights that do not fit leave no trace
+    run = RunFolder.create(settings.results, _record(plan, check.pixel_digest))
+    if not left:
+        return run
+
+    def work(studies: Sequence[Study]) -> Sequence[Any]:
+        seeds = [sample_seed(plan.spec.seed, plan.spec.task, study.id) for study in studies]
+        return plan.adapter.predict(model, studies, seeds)
+
+    def record(outcomes: list[Outcome[Study, Any]]) -> None:
+        samples = [_sample(plan, run, outcome) for outcome in outcomes]
+        run.append(WRITER, samples)
+        failed = [sample for sample in samples if sample.error is not None]
+        line.advance(len(samples), failed=len(failed))
+        if failed and options.stop_at_failure:
+            raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail stops there")
+
+    with ProgressLine(f"{plan.spec.model}, {plan.spec.task}", sum(map(len, left)), options.quiet) as line:
+        unreadable = [study for batch in left for study in batch if study.id in check.unreadable]
+        if unreadable:
+            record([Outcome(study, error=check.unreadable[study.id]) for study in unreadable])
+        run_inline([[study for study in batch if study.id not in check.unreadable] for batch in left], work, record)
+    return run
+
+
+def _load(plan: Plan) -> Any:
+    set_deterministic(plan.spec.deterministic)
+    family = registry.model_class(plan.card.family)
+    return family.load(plan.weights, plan.spec.settings, plan.spec.dtype, plan.device)
+
+
+def _sample(plan: Plan, run: RunFolder, outcome: Outcome[Study, Any]) -> Sample:
+    if outcome.error is not None:
+        return Sample(id=outcome.item.id, error=outcome.error)
+    return plan.adapter.keep(run, outcome.item.id, outcome.output)
+
+
+def _record(plan: Plan, pixel_digest: str) -> RunRecord:
+    return RunRecord(
+        id=plan.spec.run_id,
+        predict_spec=asdict(plan.spec),
+        demo=plan.identity.demo,
+        restricted=plan.data.restricted,
+        data_path=data_reference(plan.data),
+        pixel_digest=pixel_digest,
+        command=sys.argv,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=describe_environment(),
+    )

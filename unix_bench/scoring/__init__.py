@@ -1,0 +1,1 @@
+"""From arrays, labels and texts to numbers; one folder a kind of output."""

@@ -1,0 +1,93 @@
+"""The identity of a run and of a scoring: two specs that are equal give the same numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+OnError = Literal["drop-pair", "fail", "score-zero"]
+
+
+@dataclass(frozen=True)
+class PredictSpec:
+    """Everything that decides what a model predicts.
+
+    Attributes:
+        model: Name in tables; a stand-in's own name for demo weights.
+        weights: sha256 of the weights directory.
+        task, task_version: Of the task card.
+        data, data_digest: The test set and its content digest.
+        instruction: Question put to the model, if the task has one.
+        settings: Sampler or decoder settings, complete.
+        seed: Of the run; a sample's own seed follows from it, the task and the sample's id.
+        limit: The first so many eligible studies; None: all.
+        batch_size: Fixes the batch plan, and with it the last digits.
+        dtype, device: "float32" | "bfloat16"; "cpu" | "cuda".
+        deterministic: Deterministic kernels asked for.
+    """
+
+    model: str
+    weights: str
+    task: str
+    task_version: int
+    data: str
+    data_digest: str
+    instruction: str | None
+    settings: dict[str, Any]
+    seed: int
+    limit: int | None
+    batch_size: int
+    dtype: str
+    device: str
+    deterministic: bool
+
+    @property
+    def run_id(self) -> str:
+        """Readable, and different for every different spec."""
+        return f"{self.model}-{self.task}-{_slug(self.data)}-{digest(self)[:12]}"
+
+
+@dataclass(frozen=True)
+class ScoreSpec:
+    """Everything that decides how predictions become numbers.
+
+    Attributes:
+        protocol: Name of the way of computing them, with its version.
+        encoder, encoder_digest: What turns images into features; None for texts.
+        per_pathology: Rows for each of the 14 findings too.
+        on_error: What a failed prediction counts as.
+    """
+
+    protocol: str
+    protocol_version: int
+    encoder: str | None
+    encoder_digest: str | None
+    per_pathology: bool
+    on_error: OnError
+
+    @property
+    def folder(self) -> str:
+        return f"{self.protocol}-{digest(self)[:8]}"
+
+
+def digest(spec: PredictSpec | ScoreSpec) -> str:
+    """sha256 of the spec's canonical JSON."""
+    return hashlib.sha256(json.dumps(asdict(spec), sort_keys=True).encode()).hexdigest()
+
+
+def sample_seed(run_seed: int, task: str, sample: str) -> int:
+    """The seed of one sample, the same whatever batch or worker it falls to.
+
+    >>> sample_seed(0, "generation", "a") == sample_seed(0, "generation", "b")
+    False
+    """
+    key = json.dumps([run_seed, task, sample]).encode()
+    return int.from_bytes(hashlib.sha256(key).digest()[:8], "big") >> 1
+
+
+def _slug(text: str) -> str:
+    """Letters, digits, dots and dashes of a name, for a folder's name."""
+    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._") else "-" for letter in text)
+    return "-".join(part for part in kept.split("-") if part)[:40] or "data"

@@ -1,0 +1,6 @@
+"""What people read."""
+
+from unix_bench.tables.results import print_results
+from unix_bench.tables.rows import print_rows
+
+__all__ = ["print_results", "print_rows"]
