@@ -1,4 +1,7 @@
-"""The command line: words in, one call into the house, words out. Heavy modules are imported by the command that needs them."""
+"""The command line: words in, one call into the house, words out.
+
+Heavy modules are imported by the command that needs them.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,36 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 FOLDER = click.Path(path_type=Path)
 ON_ERROR = ("drop-pair", "fail", "score-zero")
+SKIPPING = ("drop-pair", "score-zero")  # said aloud, they let a damaged image be a failed sample
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 results_option = click.option("--results", type=FOLDER, help="Folder of the runs.  [default: results/runs]")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 task_option = click.option("--task", help="report (or understanding) or generation.")
 data_option = click.option("--data", help="Name of a data set, or a folder with a manifest.csv.", metavar="NAME|PATH")
-limit_option = click.option("--limit", type=click.IntRange(min=1), help="Only the first N eligible studies.", metavar="N")
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Only the first N eligible studies.", metavar="N"
+)
 
 
 def scoring_options(command: Any) -> Any:
     """The options of every command that scores."""
-    for option in (
+    options = (
         click.option("--protocol", help="Way of scoring.  [default: sound]"),
         click.option("--per-pathology", is_flag=True, help="A row for each of the 14 CheXpert findings too."),
-        click.option("--on-error", type=click.Choice(ON_ERROR), help="What a failed sample counts as.  [default: drop-pair]"),
-        click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, metavar="F",
-                     help="Exit 1 if more than this share of samples failed."),
-    ):  # fmt: skip
+        click.option(
+            "--on-error", type=click.Choice(ON_ERROR), help="What a failed sample counts as.  [default: drop-pair]"
+        ),
+        click.option(
+            "--max-failed",
+            type=click.FloatRange(0, 1),
+            default=0.01,
+            show_default=True,
+            metavar="F",
+            help="Exit 1 if more than this share of samples failed.",
+        ),
+    )
+    for option in options:
         command = option(command)
     return command
 
@@ -118,9 +133,15 @@ def run(
     plans = []
     for model in models:
         wanted = PredictOptions(
-            model, task, data or "demo", weights, overrides=changes, skip_bad_images=on_error in ("drop-pair", "score-zero"),
-            stop_at_failure=on_error == "fail", **{name: options[name] for name in names},
-        )  # fmt: skip
+            model,
+            task,
+            data or "demo",
+            weights,
+            overrides=changes,
+            skip_bad_images=on_error in SKIPPING,
+            stop_at_failure=on_error == "fail",
+            **{name: options[name] for name in names},
+        )
         plans.append((plan_run(wanted, settings), wanted))
     if dry_run:
         _show_plans([plan for plan, _ in plans], settings, as_json)
@@ -167,12 +188,12 @@ def score(
     if predictions is not None:
         if task is None or data is None:
             raise UserError("--predictions needs --task and --data: say what was predicted, and for which studies")
-        found = import_predictions(
-            predictions, task, data, limit, on_error in ("drop-pair", "score-zero"), settings, options["quiet"]
-        )
+        found = import_predictions(predictions, task, data, limit, on_error in SKIPPING, settings, options["quiet"])
     else:
         if task is not None or data is not None or limit is not None:
-            raise UserError("a run has its own task, data and limit: leave them out, or predict again with `unix-bench run`")
+            raise UserError(
+                "a run has its own task, data and limit: leave them out, or predict again with `unix-bench run`"
+            )
         found, protocol = find_run(run_reference or "", settings.results)
         options["protocol"] = options["protocol"] or protocol
     scoring = _score_options(on_error, options)
@@ -194,7 +215,9 @@ def show(run_reference: str, results: Path | None, as_json: bool) -> None:
     scorings = [read_record(path, Results) for path in found.score_files()]
     fitting = [one for one in scorings if protocol in (None, one.score_spec["protocol"])]
     if not fitting:
-        raise UserError(f"{found.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them")
+        raise UserError(
+            f"{found.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them"
+        )
     _show_results(fitting[0], as_json)
 
 
@@ -234,7 +257,9 @@ def doctor(as_json: bool) -> None:
     """Tell what is installed, which weights and data are found, and how to get what is missing."""
     from unix_bench.doctor import examine
 
-    rows = [{"": "ok" if one.fine else "--", "subject": one.subject, "finding": one.text} for one in examine(_settings())]
+    rows = [
+        {"": "ok" if one.fine else "--", "subject": one.subject, "finding": one.text} for one in examine(_settings())
+    ]
     _show_table(rows, as_json)
 
 

@@ -54,7 +54,8 @@ def _data(settings: Settings) -> Rows:
 
     sets = [open_data(name) for name in NAMED]
     return [
-        {"data": one.name, "studies": len(one.studies), "restricted": one.restricted, "licence": one.licence} for one in sets
+        {"data": one.name, "studies": len(one.studies), "restricted": one.restricted, "licence": one.licence}
+        for one in sets
     ]
 
 

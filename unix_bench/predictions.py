@@ -25,13 +25,24 @@ WRITER = "0"
 
 
 def import_predictions(
-    file: Path, task_name: str, data_name: str, limit: int | None, skip_bad_images: bool, settings: Settings, quiet: bool
+    file: Path,
+    task_name: str,
+    data_name: str,
+    limit: int | None,
+    skip_bad_images: bool,
+    settings: Settings,
+    quiet: bool,
 ) -> RunFolder:
     """Make a run of a predictions file; an eligible study without a line in it is a failed sample.
 
     Args:
         file: One `{"id", "report"}` or `{"id", "image": path relative to the file}` a line, optionally `"error"`.
-        task_name, data_name, limit, skip_bad_images: As for a run.
+        task_name: What was predicted.
+        data_name: For which studies; name or path.
+        limit: The first so many eligible ones; None: all.
+        skip_bad_images: A damaged image of the data is a failed sample, not the end.
+        settings: Where the run goes.
+        quiet: No progress.
 
     Raises:
         UserError: A line is malformed, names an unknown study or one twice; names the line.

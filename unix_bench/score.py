@@ -83,9 +83,7 @@ def score(run: RunFolder, options: ScoreOptions) -> Results:
     with ProgressLine("scoring", len(kept), options.quiet) as line:
         scored = adapter.score(run, kept, rows, line)
     skipped = sum(adapter.lacks(study) is not None for study in data.studies)
-    counts = Counts(
-        total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped
-    )
+    counts = Counts(total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped)
     results = Results(
         run=run.id,
         predict_spec=record.predict_spec,
@@ -99,7 +97,10 @@ def score(run: RunFolder, options: ScoreOptions) -> Results:
             for value in values
         ],
     )
-    table = {"id": [sample.id for sample in samples], "error": [sample.error for sample in samples]}
+    table: dict[str, list[object]] = {
+        "id": [sample.id for sample in samples],
+        "error": [sample.error for sample in samples],
+    }
     places = {pair.study.id: index for index, pair in enumerate(kept)}
     for name, values in scored.per_sample.items():
         table[name] = [values[places[sample.id]] if sample.id in places else None for sample in samples]
@@ -146,9 +147,7 @@ def _rows(pairs: Sequence[Pair], per_pathology: bool) -> list[Row]:
     return rows
 
 
-def _metric(
-    value: Value, row: Row, spec: ScoreSpec, record: RunRecord, adapter: TaskAdapter, counts: Counts
-) -> Metric:
+def _metric(value: Value, row: Row, spec: ScoreSpec, record: RunRecord, adapter: TaskAdapter, counts: Counts) -> Metric:
     predicted = record.predict_spec
     definition = {
         "protocol": f"{spec.protocol}.{spec.protocol_version}",

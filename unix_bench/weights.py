@@ -68,7 +68,7 @@ class TensorFile:
         try:
             # A Lightning checkpoint names its callback classes; they become empty shells, and none of their code runs.
             named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-            shells = [(_shell(name), name) for name in named if BOOKKEEPING.match(name)]
+            shells: list[Any] = [(_shell(name), name) for name in named if BOOKKEEPING.match(name)]
             with torch.serialization.safe_globals(shells):
                 stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except pickle.UnpicklingError as error:
@@ -93,7 +93,9 @@ class TensorFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._source = None
 
 
@@ -200,7 +202,9 @@ def fill_seeded(module: nn.Module, seed: int, scale: float = 1.0) -> None:
     with torch.no_grad():
         for name, parameter in sorted(module.named_parameters()):
             own = hashlib.sha256(f"{seed} {name}".encode()).digest()
-            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(int.from_bytes(own[:7], "big")))
+            noise = torch.randn(
+                parameter.shape, generator=torch.Generator().manual_seed(int.from_bytes(own[:7], "big"))
+            )
             if parameter.dim() > 1:
                 noise = noise * scale / parameter[0].numel() ** 0.5
             else:

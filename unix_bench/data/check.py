@@ -27,9 +27,7 @@ class ImageCheck:
     unreadable: dict[str, str]
 
 
-def check_images(
-    studies: Sequence[Study], cache: Path, advance: Callable[[], None] = lambda: None
-) -> ImageCheck:
+def check_images(studies: Sequence[Study], cache: Path, advance: Callable[[], None] = lambda: None) -> ImageCheck:
     """Decode every study's image once; a file that passed is not opened again while its size and time stay.
 
     Args:

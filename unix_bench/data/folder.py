@@ -69,7 +69,9 @@ def _read_studies(root: Path, manifest: Path) -> Iterator[Study]:
         if not identity or not row["image"]:
             raise UserError(f"{where}: the {'image' if identity else 'id'} is empty: fill it in or delete the row")
         if identity in seen:
-            raise UserError(f"{where}: id '{identity}' already stands in row {seen[identity]}: give each row its own id")
+            raise UserError(
+                f"{where}: id '{identity}' already stands in row {seen[identity]}: give each row its own id"
+            )
         seen[identity] = row_number
         yield _study(root, row, where)
 

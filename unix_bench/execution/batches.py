@@ -48,9 +48,7 @@ def run_inline(
         record(attempt(batch, work))
 
 
-def attempt(
-    batch: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Output]]
-) -> list[Outcome[Item, Output]]:
+def attempt(batch: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Output]]) -> list[Outcome[Item, Output]]:
     """Outcomes of one batch; a user's own mistake (`UserError`) and an interrupt pass through."""
     try:
         outputs = work(batch)

@@ -9,7 +9,18 @@ import torch
 
 from unix_bench.errors import UserError
 
-PACKAGES = ("unix-bench", "torch", "transformers", "diffusers", "numpy", "scipy", "pillow", "tokenizers", "safetensors", "nltk")
+PACKAGES = (
+    "unix-bench",
+    "torch",
+    "transformers",
+    "diffusers",
+    "numpy",
+    "scipy",
+    "pillow",
+    "tokenizers",
+    "safetensors",
+    "nltk",
+)
 DTYPES = ("float32", "bfloat16")
 
 
@@ -28,7 +39,9 @@ def choose_device(stated: str) -> str:
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {stated}: only cpu and cuda are supported")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"--device {stated}: this machine has {torch.cuda.device_count()} CUDA devices; say cpu or auto")
+        raise UserError(
+            f"--device {stated}: this machine has {torch.cuda.device_count()} CUDA devices; say cpu or auto"
+        )
     return stated
 
 

@@ -33,7 +33,12 @@ class DemoDino:
 
     def __init__(self) -> None:
         config = Dinov2Config(
-            image_size=SIZE, patch_size=14, hidden_size=self.dim, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2
+            image_size=SIZE,
+            patch_size=14,
+            hidden_size=self.dim,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            mlp_ratio=2,
         )
         self._network = Dinov2Model(config).eval()
         fill_seeded(self._network, SEED)

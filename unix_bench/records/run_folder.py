@@ -1,9 +1,9 @@
 """The folder of a run.
 
-    run.json                     the spec and its origin
-    samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
-    images/<sha256>.png          drawn images, named by content
-    scores/<protocol>-<digest>/  results.json, samples.parquet
+run.json                     the spec and its origin
+samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
+images/<sha256>.png          drawn images, named by content
+scores/<protocol>-<digest>/  results.json, samples.parquet
 """
 
 from __future__ import annotations

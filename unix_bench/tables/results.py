@@ -8,7 +8,7 @@ from unix_bench.records import Metric, Results
 from unix_bench.scoring.metrics import metric_card
 from unix_bench.tables.console import wide_console
 
-FLAGS = {"bias-dominated": "* bias-dominated: fewer than 2 d images, so most of the value is sampling bias; do not rank by it"}
+FLAGS = {"bias-dominated": "* bias-dominated: fewer than 2 d images, most of it is sampling bias; do not rank by it"}
 
 
 def print_results(results: Results) -> None:

@@ -49,15 +49,15 @@ class Scored:
 
 
 class TaskAdapter(Protocol):
-    """A task: which studies take part, how a model is asked, how its answers are kept and scored.
+    """A task: which studies take part, how a model is asked, how its answers are kept and scored."""
 
-    Attributes:
-        encoder: Name of the image encoder it scores with; None: none.
-        stand_in_scores: Its numbers come from a stand-in, which stamps the results `demo`.
-    """
+    @property
+    def encoder(self) -> str | None:
+        """Name of the image encoder it scores with; None: none."""
 
-    encoder: str | None
-    stand_in_scores: bool
+    @property
+    def stand_in_scores(self) -> bool:
+        """Do its numbers come from a stand-in? That stamps the results `demo`."""
 
     @property
     def encoder_digest(self) -> str | None:

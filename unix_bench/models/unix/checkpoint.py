@@ -100,7 +100,7 @@ def _twin(name: str, suffix: str) -> str:
 
 
 def _vision_ties(config: UniXConfig, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[Tie]:
-    """timm's names of a vision transformer against transformers'."""
+    """Timm's names of a vision transformer against transformers'."""
     tower, ours = "vit_model.vision_tower", "vision"
     position = f"{ours}.embeddings.position_embedding.weight"
     yield Tie(f"{tower}.pos_embed", (1, *shapes[position]), position)

@@ -28,7 +28,7 @@ class SamplerSettings:
         timestep_shift: s in t <- s t / (1 + (s - 1) t); above 1 it spends more steps near the noise.
         cfg_text_scale: Guidance away from the velocity without the prompt; 1 or less: none.
         cfg_img_scale: Guidance away from the velocity without the images of the prompt. A prompt of text alone has
-            none to drop, so that velocity is the conditional one and its pass is not computed.
+            none to drop, so that velocity is the conditional one, and no pass is spent on it.
         cfg_interval: Guidance holds where low < t <= high.
         cfg_renorm_type: What the guided velocity is scaled back to the norm of: the sample (`global`), each token
             (`channel`), or each token before image guidance (`text_channel`).
@@ -93,7 +93,8 @@ def _renorm(guided: Tensor, reference: Tensor, dims: tuple[int, ...], least: flo
     """Scale `guided` down to the norm of `reference` over `dims`, by a factor in [least, 1]."""
     target = torch.linalg.vector_norm(reference, dim=dims, keepdim=True)
     norm = torch.linalg.vector_norm(guided, dim=dims, keepdim=True)
-    return guided * (target / (norm + 1e-8)).clamp(least, 1.0)
+    factor: Tensor = (target / (norm + 1e-8)).clamp(least, 1.0)
+    return guided * factor
 
 
 def integrate(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -55,7 +55,7 @@ class Rotary(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Follow the module to its device, but stay float32 whatever dtype the module is cast to."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.frequencies = self._frequencies().to(self.frequencies.device)
         return self
 
@@ -106,7 +106,8 @@ class Branch(nn.Module):
         """Add the attended values [batch, heads, tokens, head_dim] and the MLP to the residual stream x."""
         x = x + self.o_proj(attended.transpose(1, 2).flatten(2))
         gate, up = self.gate_up_proj(self.post_norm(x)).chunk(2, dim=-1)
-        return x + self.down_proj(F.silu(gate) * up)
+        out: Tensor = x + self.down_proj(F.silu(gate) * up)
+        return out
 
 
 @dataclass
@@ -186,10 +187,12 @@ class MixtureOfTransformers(nn.Module):
             Final hidden states, [batch, tokens, width].
         """
         rotary = self.rotary(positions, x.dtype)
-        for index, branch in enumerate(self.understanding):
+        for index in range(self.config.num_hidden_layers):
+            branch = cast("Branch", self.understanding[index])
             q, k, v = branch.qkv(x, rotary, wide_norm=False)
             x = branch.finish(x, attend(q, *context.write(index, k, v), mask))
-        return self.understanding_norm(x)
+        hidden: Tensor = self.understanding_norm(x)
+        return hidden
 
     def draw(
         self, border: Tensor, latents: Tensor, positions: Tensor, context: Context | None, mask: Tensor | None = None
@@ -223,9 +226,11 @@ class MixtureOfTransformers(nn.Module):
         context: Context | None = None,
     ) -> tuple[Tensor, Tensor]:
         """One layer over rows of both branches; keys stand in the order context, understanding, generation."""
-        und_branch, gen_branch = self.understanding[index], self.generation[index]
+        und_branch, gen_branch = cast("Branch", self.understanding[index]), cast("Branch", self.generation[index])
         parts = zip(
-            und_branch.qkv(und, und_rotary, wide_norm=True), gen_branch.qkv(gen, gen_rotary, wide_norm=True), strict=True
+            und_branch.qkv(und, und_rotary, wide_norm=True),
+            gen_branch.qkv(gen, gen_rotary, wide_norm=True),
+            strict=True,
         )
         q, k, v = (torch.cat(pair, dim=2) for pair in parts)
         if context is not None:

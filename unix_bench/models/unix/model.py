@@ -1,8 +1,8 @@
 """UniX: one model that reads a chest X-ray and writes its report, and draws one from a prompt (arXiv 2601.11522).
 
-    pixels --vision--> patches --connector--+
-    text   --embedding----------------------+--> MixtureOfTransformers --lm_head---> next word
-    noise  --latent_in + time + position----+                          --latent_out-> velocity --VAE--> pixels
+pixels --vision--> patches --connector--+
+text   --embedding----------------------+--> MixtureOfTransformers --lm_head---> next word
+noise  --latent_in + time + position----+                          --latent_out-> velocity --VAE--> pixels
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.flow import RenormType, SamplerSettings, TimeEmbedder, integrate, position_table
+from unix_bench.models.unix.flow import RenormType, SamplerSettings, TimeEmbedder, Velocity, integrate, position_table
 from unix_bench.models.unix.language import Context, MixtureOfTransformers
 from unix_bench.models.unix.preprocess import prepare_image
 from unix_bench.models.unix.vae import VAE
@@ -210,9 +210,7 @@ class UniX(nn.Module):
         open_answers = set(range(batch))
         for _ in range(max_new_tokens):
             mask = None if context.valid is None else context.mask(itself)
-            hidden = self.language.read(
-                self.language.embed_tokens(last), context.positions[:, None], context, mask
-            )
+            hidden = self.language.read(self.language.embed_tokens(last), context.positions[:, None], context, mask)
             context.advance(1)
             context.positions = context.positions + 1
             last = self.logits(hidden[:, -1:]).argmax(-1)
@@ -253,8 +251,12 @@ class UniX(nn.Module):
             seeds: n seeds of a CPU generator that draws it.
             size: (height, width) in pixels, multiples of the VAE's stride.
             num_timesteps: Points of the time grid as the paper counts them: 50 -> 49 steps.
-            timestep_shift, cfg_text_scale, cfg_img_scale, cfg_interval, cfg_renorm_type, cfg_renorm_min:
-                See `SamplerSettings`.
+            timestep_shift: This and the following are explained at `SamplerSettings`.
+            cfg_text_scale: Guidance by text.
+            cfg_img_scale: Guidance by image; with a text-only prompt it stretches the guidance by text.
+            cfg_interval: Times at which guidance holds, (low, high].
+            cfg_renorm_type: "global", "channel" or "text_channel".
+            cfg_renorm_min: Least factor of the renormalisation.
             output: "pil": n 8-bit RGB images; "tensor": decoded [n, 3, H, W] before the clamp; "latent":
                 [n, z, H / stride, W / stride] before the VAE's scale and shift are undone.
 
@@ -271,14 +273,14 @@ class UniX(nn.Module):
         rows, columns = self._latent_grid(size)
         x = self._start(len(prompt_ids), rows * columns, noise, seeds)
         x = integrate(self.velocity(prompt_ids, rows, columns), x, settings)
-        latents = x.transpose(1, 2).unflatten(2, (rows, columns))
+        latents: Tensor = x.transpose(1, 2).unflatten(2, (rows, columns))
         if output == "latent":
             return latents
         decoded = torch.cat([self.vae.decode(one.to(self.dtype)) for one in latents.split(1)]).float()
         return decoded if output == "tensor" else to_images(decoded)
 
-    def velocity(self, prompt_ids: Sequence[Sequence[int]], rows: int, columns: int) -> Any:
-        """Read the prompts once; returns velocity(x [n, tokens, z], t, conditional) for images of rows x columns."""
+    def velocity(self, prompt_ids: Sequence[Sequence[int]], rows: int, columns: int) -> Velocity:
+        """The velocity field of n prompts, for images of rows x columns latents; the prompts are read once."""
         batch = len(prompt_ids)
         context = self.new_context(batch, max(len(one) for one in prompt_ids))
         self.read_text(prompt_ids, context)
@@ -340,7 +342,9 @@ class UniX(nn.Module):
     def text_segment(self, text: str) -> list[int]:
         """[bos] + tokens + [eos], encoded with the tokenizer's own special tokens as the released inference does."""
         if self.tokenizer is None:
-            raise UserError("these UniX weights come without a tokenizer: copy tokenizer.json and its config beside them")
+            raise UserError(
+                "these UniX weights come without a tokenizer: copy tokenizer.json and its config beside them"
+            )
         tokens = self.config.special_tokens
         return [tokens.bos_token_id, *self.tokenizer.encode(text), tokens.eos_token_id]
 

@@ -37,5 +37,5 @@ def frechet_distance(real: Any, generated: Any) -> float:
 
 def _covariance_root(x: Matrix) -> Matrix:
     """R [min(n, d), d] with R'R the covariance."""
-    centred = (x - x.mean(axis=0)) / np.sqrt(x.shape[0] - 1)
-    return centred if x.shape[0] <= x.shape[1] else np.linalg.qr(centred, mode="r")
+    centred: Matrix = (x - x.mean(axis=0)) / np.sqrt(x.shape[0] - 1)
+    return centred if x.shape[0] <= x.shape[1] else np.linalg.qr(centred).R
