@@ -98,11 +98,11 @@ def _renorm(guided: Tensor, reference: Tensor, dims: tuple[int, ...], least: flo
 
 
 def integrate(
-    velocity: Velocity, noise: Tensor, settings: SamplerSettings, watch: Callable[[Tensor], None] | None = None
+    velocity: Velocity, noise: Tensor, settings: SamplerSettings, watch: Callable[[Tensor, Tensor], None] | None = None
 ) -> Tensor:
     """Walk from noise [n, tokens, z] (float32) to latents of the same shape by Euler steps.
 
-    `watch` is shown the state after each step.
+    `watch` is shown each state and the velocity that leads on from it.
     """
     times, steps = time_grid(settings.num_timesteps, settings.timestep_shift)
     x = noise
@@ -110,9 +110,9 @@ def integrate(
         v = velocity(x, t, True).float()
         if settings.guided(t):
             v = guide(v, velocity(x, t, False).float(), settings)
-        x = x - v * dt
         if watch is not None:
-            watch(x)
+            watch(x, v)
+        x = x - v * dt
     return x
 
 

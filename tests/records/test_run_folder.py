@@ -1,0 +1,130 @@
+"""Records that survive torn lines, full disks and two readings."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from unix_bench.errors import UserError
+from unix_bench.records import RunFolder, RunRecord, Sample, find_run, write_atomic
+
+TEXT = st.text(max_size=20)
+
+
+def record(name: str) -> RunRecord:
+    return RunRecord(
+        id=name, predict_spec={}, demo=True, restricted=False, data_path="demo", pixel_digest="", command=[],
+        started="", environment={},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunFolder.create(tmp_path / "runs", record("unix-report-1a2b"))
+
+
+def test_samples_come_back_and_the_last_line_of_an_id_counts(run: RunFolder) -> None:
+    run.append("0", [Sample(id="a", report="None"), Sample(id="b", error="it broke")])
+    run.append("1", [Sample(id="b", report="line\nbreak \u2028 é \U0001f600")])
+    assert run.samples() == {
+        "a": Sample(id="a", report="None"),
+        "b": Sample(id="b", report="line\nbreak \u2028 é \U0001f600"),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(TEXT, min_size=1, max_size=4), st.data())
+def test_a_torn_last_line_loses_itself_alone(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject
+) -> None:
+    run = RunFolder.create(tmp_path_factory.mktemp("r"), record("x"))
+    samples = [Sample(id=str(i), report=text) for i, text in enumerate(texts)]
+    run.append("0", samples)
+    path = run.path / "samples-0.jsonl"
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    path.write_bytes(whole[:cut])
+    kept = whole[:cut].count(b"\n")
+    assert list(run.samples().values()) == samples[:kept]
+    run.append("0", samples[kept:])
+    assert list(run.samples().values()) == samples
+
+
+def test_a_damaged_middle_line_is_named(run: RunFolder) -> None:
+    (run.path / "samples-0.jsonl").write_text('{"id": "a", "report": "x"}\n{"id": \n{"id": "b", "report": "y"}\n')
+    with pytest.raises(UserError, match=r"samples-0\.jsonl, line 2 is damaged"):
+        run.samples()
+
+
+class FullDisk(io.FileIO):
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        super().write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_no_half_line(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.append("0", [Sample(id="a", report="kept")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode: FullDisk(self, "a+"))
+        with pytest.raises(UserError, match="cannot write to .*No space left on device"):
+            run.append("0", [Sample(id="b", report="lost")])
+    assert (run.path / "samples-0.jsonl").read_bytes().count(b"\n") == 1
+    assert list(run.samples()) == ["a"]
+
+
+def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.json"
+    write_atomic(path, b"old")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail)
+        with pytest.raises(UserError, match="No space left on device"):
+            write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="cannot write to"):
+        RunFolder.create(tmp_path / "runs", record("x"))
+
+
+def test_equal_images_are_stored_once(run: RunFolder) -> None:
+    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    first, second = run.add_image(image), run.add_image(image.copy())
+    assert first == second
+    assert len(list((run.path / "images").iterdir())) == 1
+    assert np.array_equal(np.asarray(Image.open(run.path / first)), np.asarray(image))
+
+
+def test_runs_are_found_by_id_prefix_path_and_protocol(run: RunFolder) -> None:
+    results = run.path.parent
+    RunFolder.create(results, record("unix-report-9z"))
+    RunFolder.create(results, record("unix-report"))
+    for reference in ("unix-report-1a2b", "unix-report-1", str(run.path), str(run.path / "run.json")):
+        found, protocol = find_run(reference, results)
+        assert (found.path, protocol) == (run.path, None)
+    assert find_run("unix-report-1:sound", results)[1] == "sound"
+    assert find_run("unix-report", results)[0].id == "unix-report"
+    with pytest.raises(UserError, match="fits 2 runs"):
+        find_run("unix-report-", results)
+    with pytest.raises(UserError, match="no run 'sana'"):
+        find_run("sana", results)
+
+
+def test_a_damaged_record_is_named(run: RunFolder) -> None:
+    (run.path / "run.json").write_text('{"schema_version": 2}')
+    with pytest.raises(UserError, match=r"run\.json is damaged or of another version"):
+        run.record()

@@ -1,0 +1,5 @@
+"""`python -m unix_bench`."""
+
+from unix_bench.cli import main
+
+main()
