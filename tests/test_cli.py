@@ -127,8 +127,9 @@ def test_reports_and_per_sample_scores(folder: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(folder: Path, demo_weights: Path) -> None:
-    words = [sys.executable, "-m", "unix_bench", "run", "--model", "unix", "--task", "generation", "--data", str(folder),
-             "--batch-size", "1", "--set", "num_timesteps=40", "--weights", str(demo_weights), "--json"]  # fmt: skip
+    settings = ["--batch-size", "1", "--set", "num_timesteps=40", "--weights", str(demo_weights), "--json"]
+    main_job = ["run", "--model", "unix", "--task", "generation", "--data", str(folder)]
+    words = [sys.executable, "-m", "unix_bench", *main_job, *settings]
     process = subprocess.Popen([*words, "--results", "killed"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not any(path.stat().st_size for path in Path("killed").glob("*/samples-*.jsonl")):

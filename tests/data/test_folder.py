@@ -38,7 +38,11 @@ def test_the_demo_is_what_it_says() -> None:
 
 
 def test_cells_are_text_as_they_stand(tmp_path: Path) -> None:
-    text = '\ufeffid,image,report,prompt,Edema,Fracture,other\r\nNone,a.png,nan,,-1,0.0,x\r\n"2","a.png","N/A\nline, two",None,,1,y\r\n'
+    text = (
+        "\ufeffid,image,report,prompt,Edema,Fracture,other\r\n"
+        "None,a.png,nan,,-1,0.0,x\r\n"
+        '"2","a.png","N/A\nline, two",None,,1,y\r\n'
+    )
     first, second = read_folder(write(tmp_path / "d", text)).studies
     assert (first.id, first.reference.report, first.inputs.prompt) == ("None", "nan", None)
     assert first.reference.labels == {"Edema": -1, "Fracture": 0}

@@ -99,7 +99,9 @@ def random_model(kv_heads: int) -> UniX:
             hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
             num_key_value_heads=kv_heads, vocab_size=50,
         ),
-        vision=VisionConfig(image_size=48, hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40),
+        vision=VisionConfig(
+            image_size=48, hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40
+        ),
         vae=VAEConfig(ddconfig=AutoencoderConfig(ch=32, ch_mult=(1, 1, 2, 2), num_res_blocks=1, resolution=128,
                                                  attn_resolutions=(16, 32))),
         special_tokens=SpecialTokens(bos_token_id=40, eos_token_id=41, start_of_image=42, end_of_image=43),

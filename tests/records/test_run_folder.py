@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_no_half_line(run: RunFolder, monkeypatch: pytest.Mon
     run.append("0", [Sample(id="a", report="kept")])
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", lambda self, mode: FullDisk(self, "a+"))
-        with pytest.raises(UserError, match="cannot write to .*No space left on device"):
+        with pytest.raises(UserError, match=r"cannot write to .*No space left on device"):
             run.append("0", [Sample(id="b", report="lost")])
     assert (run.path / "samples-0.jsonl").read_bytes().count(b"\n") == 1
     assert list(run.samples()) == ["a"]

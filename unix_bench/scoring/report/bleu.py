@@ -29,7 +29,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np.fl
         ValueError: The lists differ in length.
 
     >>> bleu(["No effusion ."], ["No effusion ."]).round(3).tolist()
-    [[1.0, 1.0, 1.0, 0.783]]
+    [[1.0, 1.0, 1.0, 0.576]]
     """
     if len(predictions) != len(references):
         raise ValueError(f"{len(predictions)} predictions but {len(references)} references")
