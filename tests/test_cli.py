@@ -69,7 +69,7 @@ def test_the_main_job_prints_every_row() -> None:
     assert result.exit_code == 0, result.output
     for row in ("Overall", *FINDINGS):
         assert row in result.stdout
-    assert "not computed: no study shows this finding" in result.stdout
+    assert "not computed: no predicted study shows this finding" in result.stdout
     assert "DEMO" in result.stdout
     assert "random demo weights" in result.stderr
 
@@ -212,6 +212,7 @@ def test_predictions_stay_in_their_folder(folder: Path, tmp_path: Path) -> None:
         (["--set", "num_timestep=3"], ["unknown setting 'num_timestep'", "did you mean 'num_timesteps'"]),
         (["--set", "num_timesteps=many"], ["num_timesteps=many", "a whole number"]),
         (["--set", "num_timesteps=1"], ["num_timesteps must be 2 or more"]),
+        (["--set", "size=100"], ["size must be a multiple of 16 up to 128"]),
         (["--set", "cfg_interval=0.4"], ["cfg_interval must be two numbers"]),
         (["--set", "cfg_interval"], ["write KEY=VALUE"]),
         (["--weights", "nowhere"], ["--weights nowhere does not exist"]),

@@ -146,9 +146,14 @@ def run(
     if dry_run:
         _show_plans([plan for plan, _ in plans], settings, as_json)
         return
+    done = []
     for plan, wanted in plans:
-        scored = score(predict(plan, wanted, settings), scoring)
-        _show_results(scored, as_json)
+        done.append(score(predict(plan, wanted, settings), scoring))
+        if not as_json:
+            _print(done[-1])
+    if as_json:
+        _print_json(done)
+    for scored in done:
         check_failures(scored, scoring.max_failed)
 
 
@@ -198,7 +203,7 @@ def score(
         options["protocol"] = options["protocol"] or protocol
     scoring = _score_options(on_error, options)
     scored = score_run(found, scoring)
-    _show_results(scored, as_json)
+    _print_json([scored]) if as_json else _print(scored)
     check_failures(scored, scoring.max_failed)
 
 
@@ -218,7 +223,7 @@ def show(run_reference: str, results: Path | None, as_json: bool) -> None:
         raise UserError(
             f"{found.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them"
         )
-    _show_results(fitting[0], as_json)
+    _print_json(fitting[:1]) if as_json else _print(fitting[0])
 
 
 @main.command("list")
@@ -286,13 +291,16 @@ def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _show_results(results: Results, as_json: bool) -> None:
-    if as_json:
-        click.echo(results.model_dump_json(indent=1))
-        return
+def _print(results: Results) -> None:
     from unix_bench.tables import print_results
 
     print_results(results)
+
+
+def _print_json(results: list[Results]) -> None:
+    """One results object, or a list of several."""
+    objects = [one.model_dump_json(indent=1) for one in results]
+    click.echo(objects[0] if len(objects) == 1 else "[" + ",\n".join(objects) + "]")
 
 
 def _show_plans(plans: list[Any], settings: Settings, as_json: bool) -> None:

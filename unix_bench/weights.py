@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from unix_bench.errors import UserError
+from unix_bench.notes import read_note, write_note
 
 if TYPE_CHECKING:  # torch only when a tensor is read
     from torch import Tensor, nn
@@ -175,20 +175,13 @@ def digest_file(path: Path, cache: Path) -> str:
     small = state.st_size < 1 << 20
     note = cache / "digests" / hashlib.sha256(str(path.resolve()).encode()).hexdigest()
     stamp = f"{state.st_size} {state.st_mtime_ns} {state.st_ino}"
-    if not small:
-        try:
-            known, digest = note.read_text(encoding="ascii").rsplit(" ", 1)
-            if known == stamp:
-                return digest
-        except (OSError, ValueError):
-            pass
+    known = None if small else read_note(note)
+    if known is not None and known.startswith(f"{stamp} "):
+        return known.removeprefix(f"{stamp} ")
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if not small:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_name(f"{note.name}.{os.getpid()}")
-        partial.write_text(f"{stamp} {digest}", encoding="ascii")
-        partial.replace(note)
+        write_note(note, f"{stamp} {digest}")
     return digest
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from unix_bench.data.images import UnreadableImage, open_image
 from unix_bench.data.study import Study
+from unix_bench.notes import read_note, write_note
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def check_images(studies: Sequence[Study], cache: Path, advance: Callable[[], No
         advance: Called after each image.
     """
     note = cache / "images" / f"{_key(studies)}.json"
-    known = _read_note(note)
+    known = _read(note)
     passed: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
     total = hashlib.sha256()
@@ -64,7 +65,7 @@ def check_images(studies: Sequence[Study], cache: Path, advance: Callable[[], No
                 passed[str(study.inputs.image)] = [stamp, digest]
             total.update(f"{study.id} {digest}\n".encode())
             advance()
-    _write_note(note, passed)
+    write_note(note, json.dumps(passed))
     return ImageCheck(total.hexdigest(), unreadable)
 
 
@@ -73,19 +74,9 @@ def _key(studies: Sequence[Study]) -> str:
     return hashlib.sha256(paths.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _read_note(note: Path) -> dict[str, list[str]]:
+def _read(note: Path) -> dict[str, list[str]]:
     try:
-        stored = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        stored = json.loads(read_note(note) or "{}")
+    except ValueError:
         return {}
     return stored if isinstance(stored, dict) else {}
-
-
-def _write_note(note: Path, passed: dict[str, list[str]]) -> None:
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_name(f"{note.name}.{os.getpid()}")
-        partial.write_text(json.dumps(passed), encoding="utf-8")
-        partial.replace(note)
-    except OSError:
-        return  # only speed is lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
@@ -62,6 +63,8 @@ def choose_dtype(stated: str, device: str, deterministic: bool) -> str:
 
 def set_deterministic(wanted: bool) -> None:
     """Ask torch for deterministic kernels only; on the CPU they are the usual ones."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has none without it
     torch.use_deterministic_algorithms(wanted)
 
 

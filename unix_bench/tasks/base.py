@@ -11,8 +11,6 @@ from unix_bench.data import Study
 from unix_bench.execution import ProgressLine
 from unix_bench.records import RunFolder, Sample
 
-NO_STUDY = "no study shows this finding"
-
 
 @dataclass(frozen=True)
 class Pair:
@@ -28,6 +26,11 @@ class Row:
 
     pathology: str | None
     members: list[int]
+
+    @property
+    def why_empty(self) -> str:
+        """Why a row without members has no values."""
+        return "no study was predicted" if self.pathology is None else "no predicted study shows this finding"
 
 
 @dataclass(frozen=True)

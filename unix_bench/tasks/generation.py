@@ -18,7 +18,7 @@ from unix_bench.features import DemoDino, Encoder
 from unix_bench.models import ImageDrawer, ImageRequest
 from unix_bench.records import RunFolder, Sample
 from unix_bench.scoring.image import frechet_distance, kernel_distance, prdc
-from unix_bench.tasks.base import NO_STUDY, Pair, Row, Scored, Value
+from unix_bench.tasks.base import Pair, Row, Scored, Value
 
 NEIGHBOURS = 5
 ENCODE_BATCH = 32
@@ -82,7 +82,7 @@ class GenerationTask:
             progress.advance(len(batch))
         empty = np.zeros((0, self._encoder.dim), dtype=np.float32)
         x, y = np.concatenate([empty, *real]), np.concatenate([empty, *generated])
-        return Scored([self._row(x[row.members], y[row.members]) for row in rows], {})
+        return Scored([self._values(row, x[row.members], y[row.members]) for row in rows], {})
 
     def _encode(self, paths: Sequence[Path]) -> Features:
         try:
@@ -90,27 +90,28 @@ class GenerationTask:
         except UnreadableImage as error:  # it could be read when the run began
             raise UserError(f"{error}: restore it and score again") from error
 
-    def _row(self, real: Features, generated: Features) -> list[Value]:
-        n, suffix = len(real), self.encoder
+    def _values(self, row: Row, real: Features, generated: Features) -> list[Value]:
+        suffix = self.encoder
         values = []
         # With fewer than 2 d images most of FD is the bias of estimating a covariance from so few.
-        bias = ["bias-dominated"] if n < 2 * self._encoder.dim else []
+        bias = ["bias-dominated"] if len(real) < 2 * self._encoder.dim else []
         distances: tuple[tuple[str, Callable[[Any, Any], float], list[str]], ...] = (
             ("fd", frechet_distance, bias),
             ("kd", kernel_distance, []),
         )
         for name, metric, flags in distances:
-            reason = _too_few(n, 2)
+            reason = _too_few(row, 2)
             value = None if reason else metric(real, generated)
             values.append(Value(f"{name}_{suffix}", value, reason, [] if reason else flags))
-        reason = _too_few(n, NEIGHBOURS + 1)
+        reason = _too_few(row, NEIGHBOURS + 1)
         shares = None if reason else prdc(real, generated, NEIGHBOURS)
         for name in ("precision", "recall", "density", "coverage"):
             values.append(Value(f"{name}_{suffix}", getattr(shares, name, None), reason))
         return values
 
 
-def _too_few(n: int, least: int) -> str | None:
+def _too_few(row: Row, least: int) -> str | None:
+    n = len(row.members)
     if n == 0:
-        return NO_STUDY
+        return row.why_empty
     return f"needs {least} images, there {'is' if n == 1 else 'are'} {n}" if n < least else None

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unix_bench.data import Study, open_image
 from unix_bench.execution import ProgressLine
 from unix_bench.models import ReportRequest, ReportWriter
 from unix_bench.records import RunFolder, Sample
 from unix_bench.scoring.report import TOKENISER, bleu, rouge_l
-from unix_bench.tasks.base import NO_STUDY, Pair, Row, Scored, Value
+from unix_bench.tasks.base import Pair, Row, Scored, Value
 
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l")
 
@@ -65,11 +66,12 @@ class ReportTask:
         scores[predicted] = np.column_stack([bleu(predictions, references), rouge_l(predictions, references)])
         progress.advance(len(pairs))
         return Scored(
-            [self._row(scores[row.members]) for row in rows],
+            [_values(row, scores[row.members]) for row in rows],
             {name: scores[:, column].tolist() for column, name in enumerate(NAMES)},
         )
 
-    def _row(self, scores: np.ndarray[Any, np.dtype[np.float64]]) -> list[Value]:
-        if not len(scores):
-            return [Value(name, None, NO_STUDY) for name in NAMES]
-        return [Value(name, float(mean)) for name, mean in zip(NAMES, scores.mean(axis=0), strict=True)]
+
+def _values(row: Row, scores: NDArray[np.float64]) -> list[Value]:
+    if not row.members:
+        return [Value(name, None, row.why_empty) for name in NAMES]
+    return [Value(name, float(mean)) for name, mean in zip(NAMES, scores.mean(axis=0), strict=True)]

@@ -17,6 +17,9 @@ from unix_bench.models.unix.flow import SamplerSettings
 from unix_bench.models.unix.model import UniX
 
 
+NOT_SAMPLER = ("rotary_bf16", "size")  # settings of the model and of the image, not of the walk to it
+
+
 class UniXAdapter:
     """Writes reports and draws images with one loaded UniX."""
 
@@ -24,24 +27,28 @@ class UniXAdapter:
 
     def __init__(self, model: UniX, settings: Mapping[str, Any]) -> None:
         self.model = model
-        self.settings = {name: value for name, value in settings.items() if name != "rotary_bf16"}
+        self.settings = {name: value for name, value in settings.items() if name not in NOT_SAMPLER}
+        self.size = settings.get("size", 0)
 
     @classmethod
     def complete_settings(cls, directory: Path, task: str, stated: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the settings; images are drawn at the largest square the weights have positions for."""
+        """Check the settings; size 0 becomes the largest square the weights have positions for."""
         config = UniXConfig.from_directory(directory)
         settings = dict(stated)
         if task == "report":
             if settings["max_new_tokens"] < 1:
                 raise UserError(f"max_new_tokens must be 1 or more, not {settings['max_new_tokens']}")
             return settings
-        sampler = {name: value for name, value in settings.items() if name != "rotary_bf16"}
+        stride = config.vae.ddconfig.stride
+        largest = config.max_latent_size * stride
+        size = settings["size"] = settings["size"] or largest
+        if not 0 < size <= largest or size % stride:
+            raise UserError(f"size must be a multiple of {stride} up to {largest} for these weights, not {size}")
         try:
-            SamplerSettings(**sampler)
+            SamplerSettings(**{name: value for name, value in settings.items() if name not in NOT_SAMPLER})
         except ValueError as error:
             raise UserError(f"UniX cannot draw so: {error}") from error
-        side = config.max_latent_size * config.vae.ddconfig.stride
-        return {**settings, "size": [side, side]}
+        return settings
 
     @classmethod
     def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> UniXAdapter:
@@ -59,6 +66,6 @@ class UniXAdapter:
     def draw(self, requests: Sequence[ImageRequest]) -> list[Image.Image]:
         """One RGB image a request."""
         prompts, seeds = [request.prompt for request in requests], [request.seed for request in requests]
-        images = self.model.draw(prompts=prompts, seeds=seeds, **self.settings)
+        images = self.model.draw(prompts=prompts, seeds=seeds, size=(self.size, self.size), **self.settings)
         assert isinstance(images, list)
         return images

@@ -1,0 +1,25 @@
+"""Small texts in the cache that save work when they are there; losing one costs only time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def read_note(path: Path) -> str | None:
+    """What was noted, or None."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def write_note(path: Path, text: str) -> None:
+    """Note a text, whole or not at all; a cache that cannot be written to is no reason to stop."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
