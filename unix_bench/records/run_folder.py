@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,12 @@ class RunFolder:
         """
         folder = cls(results / record.id)
         if not (folder.path / RUN_FILE).is_file():
-            write_atomic(folder.path / RUN_FILE, _as_json(record))
+            try:
+                write_atomic(folder.path / RUN_FILE, _as_json(record))
+            except UserError:
+                with suppress(OSError):
+                    folder.path.rmdir()
+                raise
         return folder
 
     @property

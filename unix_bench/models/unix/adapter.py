@@ -16,7 +16,6 @@ from unix_bench.models.unix.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.unix.flow import SamplerSettings
 from unix_bench.models.unix.model import UniX
 
-
 NOT_SAMPLER = ("rotary_bf16", "size")  # settings of the model and of the image, not of the walk to it
 
 
