@@ -21,6 +21,7 @@ from unix_bench.models.unix import checkpoint
 from unix_bench.models.unix.config import UniXConfig
 from unix_bench.models.unix.flow import RenormType, SamplerSettings, TimeEmbedder, Velocity, integrate, position_table
 from unix_bench.models.unix.language import Context, MixtureOfTransformers
+from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
 from unix_bench.models.unix.preprocess import prepare_image
 from unix_bench.models.unix.vae import VAE
 from unix_bench.models.unix.vision import Connector, build_vision_tower
@@ -336,6 +337,23 @@ class UniX(nn.Module):
         if tuple(noise.shape) != (batch, *shape):
             raise ValueError(f"noise must be [{batch}, {shape[0]}, {shape[1]}], not {list(noise.shape)}")
         return noise.to(self.device, torch.float32)
+
+    # Learning
+
+    def losses(
+        self, batch: TrainBatch, timestep_shift: float = 1.0, alignment: Alignment | None = None
+    ) -> dict[str, Tensor]:
+        """Training losses of a packed batch, those that it asks for, unreduced and with gradients.
+
+        Args:
+            batch: What is learnt.
+            timestep_shift: Shift of the sampled times; the release trains with 1.
+            alignment: How latents are held against `batch.encoder_features`; None: they are not.
+
+        Returns:
+            "ce": next word, [labels]; "mse": squared velocity error, [latents with noise, z]; "repa": a scalar.
+        """
+        return packed_losses(self, batch, timestep_shift, alignment)
 
     # Words
 
