@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from unix_bench.cards import ModelCard
 from unix_bench.cli import main
-from unix_bench.data import DataSet, open_data
+from unix_bench.data import DEMO, DataSet, read_folder
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,7 +50,7 @@ def small(data: DataSet, place: Path) -> None:
 
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_command(page: str, command: str) -> None:
-    small(open_data("demo"), Path("my_folder"))
+    small(read_folder(DEMO), Path("my_folder"))
     result = CliRunner().invoke(main, [*shlex.split(command)[1:], *(["--quiet"] if " run " in command else [])])
     assert result.exit_code == 0, result.output
 

@@ -24,6 +24,41 @@ class Card(BaseModel):
     title: str
 
 
+class Expected(BaseModel):
+    """How many studies with a reference text a published protocol says there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    pairs: int
+    stated_by: str
+
+
+class SetCard(BaseModel):
+    """One exact test set of a task.
+
+    Attributes:
+        reader: Which layout it is read from.
+        source: Which file names its rows and texts: the official index, or a protocol's annotations.
+        split: Of the official index; None: whatever the source names.
+        views: Admitted view positions; empty: all.
+        reference: The text that is the reference, or the prompt.
+        one_row_a_prompt: Only the first of the rows that share a text.
+        labels: Which of the official label files.
+        expected: A published count to compare with.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    reader: Literal["mimic_cxr", "iu_xray"]
+    source: Literal["official", "llava_rad", "chexgenbench", "unix_json"] = "official"
+    split: str | None = None
+    views: list[str] = []
+    reference: str
+    one_row_a_prompt: bool = False
+    labels: Literal["chexpert", "negbio", "test_set_labeled"] = "chexpert"
+    expected: Expected | None = None
+
+
 class TaskCard(Card):
     """A task: what goes in, what comes out, and under which protocols it is scored.
 
@@ -33,6 +68,7 @@ class TaskCard(Card):
         protocols: Name -> version of each way of scoring it; the first is the default.
         instruction: Question put to a model about an image, unless the data brings its own.
         batch_size: Samples a batch unless the user says otherwise.
+        sets: Name -> exact test set; part of the task's version, as its reference text is of every signature.
     """
 
     aliases: list[str] = []
@@ -41,6 +77,7 @@ class TaskCard(Card):
     protocols: dict[str, int] = Field(min_length=1)
     instruction: str | None = None
     batch_size: int = Field(ge=1)
+    sets: dict[str, SetCard] = {}
 
 
 class ModelCard(Card):

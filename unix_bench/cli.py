@@ -148,7 +148,7 @@ def run(
         return
     done = []
     for plan, wanted in plans:
-        done.append(score(predict(plan, wanted, settings), scoring))
+        done.append(score(predict(plan, wanted, settings), scoring, settings))
         if not as_json:
             _print(done[-1])
     if as_json:
@@ -202,7 +202,7 @@ def score(
         found, protocol = find_run(run_reference or "", settings.results)
         options["protocol"] = options["protocol"] or protocol
     scoring = _score_options(on_error, options)
-    scored = score_run(found, scoring)
+    scored = score_run(found, scoring, settings)
     _print_json([scored]) if as_json else _print(scored)
     check_failures(scored, scoring.max_failed)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from unix_bench import registry
-from unix_bench.data import NAMED
+from unix_bench.data import open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import describe_environment
 from unix_bench.settings import FILE, NAMES, PREFIX, Settings
@@ -34,9 +34,18 @@ def examine(settings: Settings) -> list[Finding]:
     for name in NAMES:
         origin = settings.origin.get(name, "default")
         found.append(Finding(f"setting {name}", True, f"{getattr(settings, name) or 'not set'} ({origin})"))
-    found += [Finding(f"data {name}", (path / "manifest.csv").is_file(), str(path)) for name, path in NAMED.items()]
+    found += [_data(name, settings) for name in ("demo", *registry.set_names())]
     found += [_weights(name, settings) for name in registry.models()]
     return found
+
+
+def _data(name: str, settings: Settings) -> Finding:
+    sets = {name: card for task in registry.tasks().values() for name, card in task.sets.items()}
+    try:
+        data = open_data(name, sets, settings)
+    except UserError as error:
+        return Finding(f"data {name}", False, str(error))
+    return Finding(f"data {name}", not data.notes, "; ".join([f"{len(data.studies)} studies", *data.notes]))
 
 
 def _weights(name: str, settings: Settings) -> Finding:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from unix_bench import registry
-from unix_bench.data import NAMED
 from unix_bench.records import all_runs
 from unix_bench.scoring.metrics import metric_cards
 from unix_bench.settings import Settings
@@ -50,13 +49,21 @@ def _tasks(settings: Settings) -> Rows:
 
 
 def _data(settings: Settings) -> Rows:
-    from unix_bench.data import open_data
-
-    sets = [open_data(name) for name in NAMED]
-    return [
-        {"data": one.name, "studies": len(one.studies), "restricted": one.restricted, "licence": one.licence}
-        for one in sets
-    ]
+    rows = [{"data": "demo", "tasks": "all", "split": "", "views": "", "reference": "report column", "expected": ""}]
+    for task in registry.tasks().values():
+        for name, card in task.sets.items():
+            expected = f"{card.expected.pairs} ({card.expected.stated_by})" if card.expected else ""
+            rows.append(
+                {
+                    "data": name,
+                    "tasks": task.name,
+                    "split": card.split or "as annotated",
+                    "views": ", ".join(card.views) or "all",
+                    "reference": card.reference,
+                    "expected": expected,
+                }
+            )
+    return rows
 
 
 def _metrics(settings: Settings) -> Rows:

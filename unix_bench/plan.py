@@ -71,7 +71,9 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     if task.name not in card.tasks:
         raise UserError(f"model '{card.name}' does not do the task '{task.name}', only {', '.join(card.tasks)}")
     adapter = adapter_for(task)
-    data = open_data(options.data)
+    data = open_data(options.data, task.sets, settings)
+    for note in data.notes:
+        print(f"WARNING: {note}", file=sys.stderr)
     eligible = eligible_studies(data, adapter, options.limit)
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device, options.deterministic)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unix_bench import registry
-from unix_bench.data import Study, data_reference, open_data
+from unix_bench.data import Study, open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine, describe_environment
 from unix_bench.plan import eligible_studies, look_at_images
@@ -49,7 +49,7 @@ def import_predictions(
     """
     task = registry.task(task_name)
     adapter = adapter_for(task)
-    data = open_data(data_name)
+    data = open_data(data_name, task.sets, settings)
     eligible = eligible_studies(data, adapter, limit)
     known = {study.id for study in data.studies}
     lines = dict(_lines(file, known))
@@ -75,7 +75,7 @@ def import_predictions(
         predict_spec=asdict(spec),
         demo=False,
         restricted=data.restricted,
-        data_path=data_reference(data),
+        data_path=data.opened_as,
         pixel_digest=check.pixel_digest,
         command=sys.argv,
         started=datetime.now(UTC).isoformat(timespec="seconds"),

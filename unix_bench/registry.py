@@ -47,6 +47,11 @@ def task(name: str) -> TaskCard:
     return names[name]
 
 
+def set_names() -> list[str]:
+    """Names of all test sets that some task card defines."""
+    return sorted({name for card in tasks().values() for name in card.sets})
+
+
 def model(name: str) -> ModelCard:
     """The model of that name."""
     cards = models()

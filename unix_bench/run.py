@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from unix_bench import registry
-from unix_bench.data import Study, data_reference
+from unix_bench.data import Study
 from unix_bench.errors import TooManyFailures
 from unix_bench.execution import (
     Outcome,
@@ -84,7 +84,7 @@ def _record(plan: Plan, pixel_digest: str) -> RunRecord:
         predict_spec=asdict(plan.spec),
         demo=plan.identity.demo,
         restricted=plan.data.restricted,
-        data_path=data_reference(plan.data),
+        data_path=plan.data.opened_as,
         pixel_digest=pixel_digest,
         command=sys.argv,
         started=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ from unix_bench.errors import TooManyFailures, UserError, unknown_name
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
+from unix_bench.settings import Settings
 from unix_bench.spec import OnError, ScoreSpec
 from unix_bench.tasks import Pair, Row, TaskAdapter, Value, adapter_for
 
@@ -45,7 +46,7 @@ def choose_protocol(task: TaskCard, stated: str | None) -> str:
     return stated or next(iter(task.protocols))
 
 
-def score(run: RunFolder, options: ScoreOptions) -> Results:
+def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     """Score a run, or read the results where it was scored in this way before.
 
     Raises:
@@ -68,7 +69,7 @@ def score(run: RunFolder, options: ScoreOptions) -> Results:
     if known is not None:
         return known
 
-    data = _same_data(run, record)
+    data = _same_data(run, record, task, settings)
     eligible = eligible_studies(data, adapter, record.predict_spec["limit"])
     samples = _finished_samples(run, eligible)
     failed = [sample for sample in samples if sample.error is not None]
@@ -92,7 +93,7 @@ def score(run: RunFolder, options: ScoreOptions) -> Results:
         restricted=record.restricted,
         counts=counts,
         metrics=[
-            _metric(value, row, spec, record, adapter, counts)
+            _metric(value, row, spec, record, adapter, data, counts)
             for row, values in zip(rows, scored.rows, strict=True)
             for value in values
         ],
@@ -119,8 +120,8 @@ def check_failures(results: Results, max_failed: float) -> None:
         )
 
 
-def _same_data(run: RunFolder, record: RunRecord) -> DataSet:
-    data = open_data(record.data_path)
+def _same_data(run: RunFolder, record: RunRecord, task: TaskCard, settings: Settings) -> DataSet:
+    data = open_data(record.data_path, task.sets, settings)
     if data.content_digest != record.predict_spec["data_digest"]:
         raise UserError(
             f"the data in {record.data_path} changed since {run.id} was predicted: restore it, or run again"
@@ -147,12 +148,15 @@ def _rows(pairs: Sequence[Pair], per_pathology: bool) -> list[Row]:
     return rows
 
 
-def _metric(value: Value, row: Row, spec: ScoreSpec, record: RunRecord, adapter: TaskAdapter, counts: Counts) -> Metric:
+def _metric(
+    value: Value, row: Row, spec: ScoreSpec, record: RunRecord, adapter: TaskAdapter, data: DataSet, counts: Counts
+) -> Metric:
     predicted = record.predict_spec
     definition = {
         "protocol": f"{spec.protocol}.{spec.protocol_version}",
         "task": f"{predicted['task']}.{predicted['task_version']}",
         **adapter.definition,
+        "reference_text": data.reference_text,
         "data": f"{predicted['data']}@{str(predicted['data_digest'])[:8]}",
         "uncertain": "not positive" if row.pathology else "not used",
         "n": str(len(row.members)),

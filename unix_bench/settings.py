@@ -22,6 +22,12 @@ class Settings(BaseModel):
         weights: Folder with one folder a model (`UniX/`, ...); None: demo weights.
         cache: Derived files that can be made again.
         results: Folder of the runs.
+        mimic_root: MIMIC-CXR-JPG, or MIMIC-CXR with its index files beside it.
+        mimic_reports: Folder or zip of the reports; None: below `mimic_root`.
+        mimic_images: Pattern of the images' paths with `{dicom_id}`, for resized copies; None: the official layout.
+        mimic_exceptions: TOML of reports whose sections need their own treatment.
+        mimic_unix_json: UniX's test_data.json; the following are the annotation files of the other protocols.
+        iu_root: Indiana University chest X-rays in the Kaggle layout.
         origin: Setting -> where its value came from, for `unix-bench doctor`.
     """
 
@@ -30,6 +36,14 @@ class Settings(BaseModel):
     weights: Path | None = None
     cache: Path = Path("~/.cache/unix-bench")
     results: Path = Path("results/runs")
+    mimic_root: Path | None = None
+    mimic_reports: Path | None = None
+    mimic_images: str | None = None
+    mimic_exceptions: Path | None = None
+    mimic_unix_json: Path | None = None
+    mimic_llava_rad: Path | None = None
+    mimic_chexgenbench: Path | None = None
+    iu_root: Path | None = None
     origin: dict[str, str] = {}
 
 
@@ -62,7 +76,7 @@ def load_settings(**flags: Path | None) -> Settings:
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise UserError(f"setting '{name}' from {origin.get(name)}: {error.errors()[0]['msg']}") from error
-    expanded = {name: path.expanduser() for name in NAMES if (path := getattr(stated, name)) is not None}
+    expanded = {name: path.expanduser() for name in NAMES if isinstance(path := getattr(stated, name), Path)}
     return stated.model_copy(update=expanded)
 
 

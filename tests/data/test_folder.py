@@ -9,6 +9,7 @@ from PIL import Image
 
 from unix_bench.data import FINDINGS, open_data, read_folder
 from unix_bench.errors import UserError
+from unix_bench.settings import Settings
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -24,7 +25,7 @@ def write(folder: Path, manifest: str | bytes, card: str | None = None) -> Path:
 
 
 def test_the_demo_is_what_it_says() -> None:
-    demo = open_data("demo")
+    demo = open_data("demo", {}, Settings())
     assert (len(demo.studies), demo.restricted) == (71, False)
     assert all(study.inputs.prompt for study in demo.studies)
     assert sum(study.reference.report is not None for study in demo.studies) == 37
@@ -113,9 +114,9 @@ def test_a_link_out_of_the_folder_leaves_it(tmp_path: Path) -> None:
 
 def test_unknown_data() -> None:
     with pytest.raises(UserError, match="unknown data 'dmeo': did you mean 'demo'"):
-        open_data("dmeo")
+        open_data("dmeo", {}, Settings())
     with pytest.raises(UserError, match="data folder nowhere does not exist"):
-        open_data("./nowhere")
+        open_data("./nowhere", {}, Settings())
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data is not here")

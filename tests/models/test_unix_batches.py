@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from unix_bench.data import open_data
+from unix_bench.data import DEMO, read_folder
 from unix_bench.models.unix import UniX, UniXConfig
 from unix_bench.models.unix.config import (
     AutoencoderConfig,
@@ -57,7 +57,7 @@ def test_seed_and_prompt_decide_the_image(demo: UniX) -> None:
 
 
 def test_reports_do_not_depend_on_the_batch(demo: UniX) -> None:
-    paths = sorted(open_data("demo").root.glob("images/*.jpg"))[::18]
+    paths = sorted(read_folder(DEMO).root.glob("images/*.jpg"))[::18]
     images = [Image.open(path) for path in paths]
     together = demo.write_reports(images, PROMPTS, max_new_tokens=24)
     alone = [demo.write_reports([i], [p], max_new_tokens=24)[0] for i, p in zip(images, PROMPTS, strict=True)]

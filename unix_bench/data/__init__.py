@@ -1,16 +1,21 @@
 """Test sets: studies with inputs and reference apart, their readers, and opening images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from unix_bench.cards import SetCard
 from unix_bench.data.check import ImageCheck, check_images
 from unix_bench.data.folder import read_folder
 from unix_bench.data.images import UnreadableImage, open_image
+from unix_bench.data.iu_xray import read_iu_xray
+from unix_bench.data.mimic import read_mimic
 from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study
 from unix_bench.errors import unknown_name
+from unix_bench.settings import Settings
 
 __all__ = [
+    "DEMO",
     "FINDINGS",
-    "NAMED",
     "DataSet",
     "ImageCheck",
     "Inputs",
@@ -18,30 +23,32 @@ __all__ = [
     "Study",
     "UnreadableImage",
     "check_images",
-    "data_reference",
     "open_data",
     "open_image",
     "read_folder",
 ]
 
-# Name -> folder of the data sets that have a name of their own.
-NAMED = {"demo": Path(__file__).parent.parent / "demo_cxr"}
+DEMO = Path(__file__).parent.parent / "demo_cxr"
+READERS = {"mimic_cxr": read_mimic, "iu_xray": read_iu_xray}
 
 
-def open_data(name_or_path: str) -> DataSet:
-    """Open a named data set, or a folder that holds a `manifest.csv`.
+def open_data(reference: str, sets: Mapping[str, SetCard], settings: Settings) -> DataSet:
+    """Open the demo, a named test set of a task, or a folder that holds a `manifest.csv`.
+
+    Args:
+        reference: Name or path.
+        sets: The task's named sets.
+        settings: Where their files are.
 
     Raises:
         UserError: There is no such name or folder, or it cannot be read.
     """
-    if name_or_path in NAMED:
-        return read_folder(NAMED[name_or_path])
-    looks_like_path = "/" in name_or_path or Path(name_or_path).expanduser().exists()
+    if reference == "demo":
+        return read_folder(DEMO, "demo")
+    if reference in sets:
+        card = sets[reference]
+        return READERS[card.reader](reference, card, settings)
+    looks_like_path = "/" in reference or Path(reference).expanduser().exists()
     if not looks_like_path:
-        raise unknown_name("data", name_or_path, [*NAMED, "or the path of a folder with a manifest.csv"])
-    return read_folder(Path(name_or_path))
-
-
-def data_reference(data: DataSet) -> str:
-    """What to give `open_data` to open this set again: its name, or its absolute path."""
-    return data.name if NAMED.get(data.name) == data.root else str(data.root.resolve())
+        raise unknown_name("data", reference, ["demo", *sets, "or the path of a folder with a manifest.csv"])
+    return read_folder(Path(reference))

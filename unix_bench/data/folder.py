@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study
+from unix_bench.data.rows import csv_rows
+from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study, parse_label
 from unix_bench.errors import UserError
 
 MANIFEST = "manifest.csv"
 CARD = "dataset.toml"
-LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1}
 
 
 class DataCard(BaseModel):
@@ -28,8 +27,8 @@ class DataCard(BaseModel):
     restricted: bool = True
 
 
-def read_folder(root: Path) -> DataSet:
-    """Read a data set in the folder format.
+def read_folder(root: Path, opened_as: str | None = None) -> DataSet:
+    """Read a data set in the folder format; `opened_as` is the name it goes by, if it has one.
 
     Every cell is text as it stands: `None`, `nan` and `N/A` are words, only an empty cell is missing.
 
@@ -46,7 +45,15 @@ def read_folder(root: Path) -> DataSet:
     studies = tuple(_read_studies(root.resolve(), manifest))
     if not studies:
         raise UserError(f"{manifest} lists no study: add a row for each image")
-    return DataSet(card.name or root.resolve().name, root, studies, card.licence, card.citation, card.restricted)
+    return DataSet(
+        card.name or root.resolve().name,
+        root,
+        studies,
+        card.licence,
+        card.citation,
+        card.restricted,
+        opened_as=opened_as or str(root.resolve()),
+    )
 
 
 def _read_card(path: Path) -> DataCard:
@@ -63,7 +70,7 @@ def _read_card(path: Path) -> DataCard:
 
 def _read_studies(root: Path, manifest: Path) -> Iterator[Study]:
     seen: dict[str, int] = {}
-    for row_number, row in _rows(manifest):
+    for row_number, row in csv_rows(manifest, ("id", "image")):
         where = f"{manifest}, row {row_number}"
         identity = row["id"]
         if not identity or not row["image"]:
@@ -76,35 +83,6 @@ def _read_studies(root: Path, manifest: Path) -> Iterator[Study]:
         yield _study(root, row, where)
 
 
-def _rows(manifest: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The manifest's rows, numbered as the lines of a spreadsheet are: the header is row 1."""
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, strict=True)
-            header = next(reader, [])
-            missing = [name for name in ("id", "image") if name not in header]
-            if missing:
-                raise UserError(f"{manifest} has no column {' and no column '.join(missing)}: add it to the first line")
-            twice = sorted({name for name in header if name and header.count(name) > 1})
-            if twice:
-                raise UserError(f"{manifest}: column {twice[0]} stands there twice: keep one")
-            for number, cells in enumerate(reader, start=2):
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    raise UserError(
-                        f"{manifest}, row {number}: {len(cells)} cells under {len(header)} columns: "
-                        "quote texts that hold commas, and check that the file is whole"
-                    )
-                yield number, dict(zip(header, cells, strict=True))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{manifest} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except csv.Error as error:
-        raise UserError(f"{manifest}, row {reader.line_num}: {error}: check the quotes around it") from error
-    except OSError as error:
-        raise UserError(f"{manifest} cannot be read: {error.strerror}") from error
-
-
 def _study(root: Path, row: dict[str, str], where: str) -> Study:
     def text(column: str) -> str | None:
         return row.get(column) or None
@@ -112,13 +90,8 @@ def _study(root: Path, row: dict[str, str], where: str) -> Study:
     image = (root / row["image"]).resolve()
     if not image.is_relative_to(root):
         raise UserError(f"{where}: image '{row['image']}' leaves the data folder: keep all images below {root}")
-    labels: dict[str, int] = {}
-    for finding in FINDINGS:
-        stated = row.get(finding, "").strip()
-        if stated:
-            if stated not in LABELS:
-                raise UserError(f"{where}: {finding} is '{stated}': labels are 1, 0, -1 (uncertain) or empty (unknown)")
-            labels[finding] = LABELS[stated]
+    found = {finding: parse_label(row.get(finding, ""), finding, where) for finding in FINDINGS}
+    labels = {finding: label for finding, label in found.items() if label is not None}
     return Study(
         Inputs(row["id"], image, text("prompt"), text("instruction"), text("indication")),
         Reference(image, text("report"), labels),

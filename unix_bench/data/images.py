@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from unix_bench.data.dicom import read_dicom
+
 
 class UnreadableImage(ValueError):
     """An image file that cannot be used; the message names it and says why."""
@@ -28,6 +30,8 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         UnreadableImage: The file is absent, empty, truncated, no image, or larger than Pillow's pixel limit.
     """
+    if path.suffix.lower() in (".dcm", ".dicom"):
+        return _open_dicom(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -44,6 +48,15 @@ def open_image(path: Path) -> Image.Image:
         raise UnreadableImage(f"{path} is {'empty (0 bytes)' if empty else 'not an image'}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableImage(f"{path} is damaged or truncated ({error})") from error
+
+
+def _open_dicom(path: Path) -> Image.Image:
+    try:
+        return read_dicom(path)
+    except FileNotFoundError as error:
+        raise UnreadableImage(f"{path} is missing") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(f"{path}: {error}") from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from unix_bench.errors import UserError
+
 # The 14 CheXpert observations (Irvin et al., arXiv 1901.07031), in the order every table and label matrix uses.
 FINDINGS = (
     "Enlarged Cardiomediastinum",
@@ -25,6 +27,26 @@ FINDINGS = (
     "Support Devices",
     "No Finding",
 )
+
+
+LABELS = {"1": 1, "1.0": 1, "0": 0, "0.0": 0, "-1": -1, "-1.0": -1, "": None}
+
+
+def parse_label(stated: str, finding: str, where: str) -> int | None:
+    """A label as tables write it; None for one that nobody judged.
+
+    Raises:
+        UserError: It is no label; names the place.
+
+    >>> parse_label("-1.0", "Edema", "row 2")
+    -1
+    """
+    try:
+        return LABELS[stated.strip()]
+    except KeyError as error:
+        raise UserError(
+            f"{where}: {finding} is '{stated}': labels are 1, 0, -1 (uncertain) or empty (unknown)"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,9 @@ class DataSet:
     Attributes:
         root: Folder that all its images lie below.
         restricted: Nothing derived from it that shows text, images or ids may leave the machine.
+        opened_as: What to give `open_data` to open it again: its name, or its absolute path.
+        reference_text: Which text is the reference, the largest hidden variable between published numbers.
+        notes: What a user of the set must be told, a sentence each.
         content_digest: sha256 over ids, texts, labels and splits in order; pixels are not in it.
     """
 
@@ -85,6 +110,9 @@ class DataSet:
     licence: str
     citation: str
     restricted: bool
+    opened_as: str
+    reference_text: str = "report column"
+    notes: tuple[str, ...] = ()
     content_digest: str = field(init=False)
 
     def __post_init__(self) -> None:

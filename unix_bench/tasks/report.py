@@ -31,7 +31,7 @@ class ReportTask:
 
     @property
     def definition(self) -> dict[str, str]:
-        return {"reference": "report column", "tokeniser": TOKENISER, "aggregate": "mean over reports"}
+        return {"tokeniser": TOKENISER, "aggregate": "mean over reports"}
 
     def lacks(self, study: Study) -> str | None:
         return None if study.reference.report is not None else "no reference report"
