@@ -256,6 +256,50 @@ def weights_demo(out: Path, model: str) -> None:
     click.echo(f"wrote {made_once(out, family.write_demo_weights)}")
 
 
+@main.group("data")
+def data_group() -> None:
+    """Look at a data set before anything is run on it."""
+
+
+@data_group.command("check")
+@click.argument("reference", metavar="NAME|PATH")
+@click.option("--task", default="report", show_default=True, help="Whose set of that name.")
+@quiet_option
+@json_option
+def data_check(reference: str, task: str, quiet: bool, as_json: bool) -> None:
+    """Open every image, hold the rows against each other, and print both digests; exit 1 if there are errors."""
+    from unix_bench.inspect_data import check_data
+
+    found = check_data(reference, task, _settings(), quiet)
+    if as_json:
+        from dataclasses import asdict
+
+        _show_table([asdict(found)], as_json)
+    else:
+        from unix_bench.tables import print_audit
+
+        print_audit(found)
+    if not found.sound:
+        raise SystemExit(1)
+
+
+@data_group.command("describe")
+@click.argument("reference", metavar="NAME|PATH")
+@click.option("--task", default="report", show_default=True, help="Whose set of that name.")
+@json_option
+def data_describe(reference: str, task: str, as_json: bool) -> None:
+    """Print a data set's card: what is in it, counted."""
+    from unix_bench.inspect_data import describe_data
+
+    card = describe_data(reference, task, _settings())
+    findings: Any = card.pop("findings")
+    if as_json:
+        _show_table([{**card, "findings": findings}], as_json)
+        return
+    _show_table([{"": key, "value": value} for key, value in card.items()], as_json)
+    _show_table([{"finding": name, **counts} for name, counts in findings.items()], as_json)
+
+
 @main.command()
 @json_option
 def doctor(as_json: bool) -> None:

@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from unix_bench.cards import SetCard
+from unix_bench.data.audit import Audit, audit, describe
 from unix_bench.data.check import ImageCheck, check_images
 from unix_bench.data.folder import read_folder
 from unix_bench.data.images import UnreadableImage, open_image
 from unix_bench.data.iu_xray import read_iu_xray
+from unix_bench.data.loading import load_images
 from unix_bench.data.mimic import read_mimic
 from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study
 from unix_bench.errors import unknown_name
@@ -16,13 +18,17 @@ from unix_bench.settings import Settings
 __all__ = [
     "DEMO",
     "FINDINGS",
+    "Audit",
     "DataSet",
     "ImageCheck",
     "Inputs",
     "Reference",
     "Study",
     "UnreadableImage",
+    "audit",
     "check_images",
+    "describe",
+    "load_images",
     "open_data",
     "open_image",
     "read_folder",

@@ -1,18 +1,34 @@
-"""Opening every image of a run before it starts, so that a damaged file is known before hours are spent."""
+"""Opening every image of a set, so that a damaged file is known before hours are spent."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from unix_bench.data.images import UnreadableImage, open_image
+from unix_bench.data.loading import ordered_map
 from unix_bench.data.study import Study
 from unix_bench.notes import read_note, write_note
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image file that could be decoded.
+
+    Attributes:
+        stamp: Its size and time of change: while they stay, it is not opened again.
+        digest: sha256 of the file.
+        mode: As `open_image` gives it, L or RGB.
+    """
+
+    stamp: str
+    digest: str
+    width: int
+    height: int
+    mode: str
 
 
 @dataclass(frozen=True)
@@ -21,10 +37,12 @@ class ImageCheck:
 
     Attributes:
         pixel_digest: sha256 over ids and file contents, in order.
+        opened: Study id -> its image, where it could be decoded.
         unreadable: Study id -> why its image cannot be used.
     """
 
     pixel_digest: str
+    opened: dict[str, Opened]
     unreadable: dict[str, str]
 
 
@@ -38,35 +56,38 @@ def check_images(studies: Sequence[Study], cache: Path, advance: Callable[[], No
     """
     note = cache / "images" / f"{_key(studies)}.json"
     known = _read(note)
-    passed: dict[str, list[str]] = {}
+    opened: dict[str, Opened] = {}
     unreadable: dict[str, str] = {}
     total = hashlib.sha256()
+    for study, found in zip(studies, ordered_map(lambda study: _look(study, known), studies), strict=True):
+        if isinstance(found, Opened):
+            opened[study.id] = found
+            total.update(f"{study.id} {found.digest}\n".encode())
+        else:
+            unreadable[study.id] = found
+            total.update(f"{study.id}\n".encode())
+        advance()
+    write_note(
+        note, json.dumps({str(study.inputs.image): asdict(opened[study.id]) for study in studies if study.id in opened})
+    )
+    return ImageCheck(total.hexdigest(), opened, unreadable)
 
-    def look(study: Study) -> tuple[str, str, str]:
-        """Stamp, content digest, and the reason why it is unreadable or ''."""
-        path = study.inputs.image
-        try:
-            state = path.stat()
-            stamp = f"{state.st_size} {state.st_mtime_ns}"
-            if (seen := known.get(str(path))) and seen[0] == stamp:
-                return stamp, seen[1], ""
-            open_image(path)
-            return stamp, hashlib.sha256(path.read_bytes()).hexdigest(), ""
-        except FileNotFoundError:
-            return "", "", f"{path} is missing"
-        except (UnreadableImage, OSError) as error:
-            return "", "", str(error)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for study, (stamp, digest, reason) in zip(studies, pool.map(look, studies), strict=True):
-            if reason:
-                unreadable[study.id] = reason
-            else:
-                passed[str(study.inputs.image)] = [stamp, digest]
-            total.update(f"{study.id} {digest}\n".encode())
-            advance()
-    write_note(note, json.dumps(passed))
-    return ImageCheck(total.hexdigest(), unreadable)
+def _look(study: Study, known: dict[str, Opened]) -> Opened | str:
+    """The study's image, or the reason why it cannot be used."""
+    path = study.inputs.image
+    try:
+        state = path.stat()
+        stamp = f"{state.st_size} {state.st_mtime_ns}"
+        before = known.get(str(path))
+        if before is not None and before.stamp == stamp:
+            return before
+        image = open_image(path)
+        return Opened(stamp, hashlib.sha256(path.read_bytes()).hexdigest(), *image.size, image.mode)
+    except FileNotFoundError:
+        return f"{path} is missing"
+    except (UnreadableImage, OSError) as error:
+        return str(error)
 
 
 def _key(studies: Sequence[Study]) -> str:
@@ -74,9 +95,8 @@ def _key(studies: Sequence[Study]) -> str:
     return hashlib.sha256(paths.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _read(note: Path) -> dict[str, list[str]]:
+def _read(note: Path) -> dict[str, Opened]:
     try:
-        stored = json.loads(read_note(note) or "{}")
-    except ValueError:
+        return {path: Opened(**fields) for path, fields in json.loads(read_note(note) or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
         return {}
-    return stored if isinstance(stored, dict) else {}

@@ -95,6 +95,7 @@ def _study(root: Path, row: dict[str, str], where: str) -> Study:
     return Study(
         Inputs(row["id"], image, text("prompt"), text("instruction"), text("indication")),
         Reference(image, text("report"), labels),
+        where,
         patient_id=text("patient_id"),
         study_id=text("study_id"),
         view=text("view"),

@@ -11,6 +11,10 @@ from PIL import Image, UnidentifiedImageError
 from unix_bench.data.dicom import read_dicom
 
 
+# Once for the process, since changing filters around each call would not be safe in threads.
+warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
 class UnreadableImage(ValueError):
     """An image file that cannot be used; the message names it and says why."""
 
@@ -33,11 +37,9 @@ def open_image(path: Path) -> Image.Image:
     if path.suffix.lower() in (".dcm", ".dicom"):
         return _open_dicom(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as stored:
-                stored.load()
-                return _to_8_bit(stored)
+        with Image.open(path) as stored:
+            stored.load()
+            return _to_8_bit(stored)
     except FileNotFoundError as error:
         raise UnreadableImage(f"{path} is missing") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -64,6 +64,7 @@ def read_iu_xray(name: str, card: SetCard, settings: Settings) -> DataSet:
         studies[identity] = Study(
             Inputs(identity, image, text, None, fold(report["indication"]) or None),
             Reference(image, text, labels_of(report["MeSH"])),
+            where,
             patient_id=uid,
             study_id=uid,
             view=row["projection"],

@@ -77,10 +77,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Study:
-    """One row of a test set."""
+    """One row of a test set; `where` names its file and row."""
 
     inputs: Inputs
     reference: Reference
+    where: str = ""
     patient_id: str | None = None
     study_id: str | None = None
     view: str | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unix_bench.data import Study, UnreadableImage, open_image
+from unix_bench.data import Study, UnreadableImage, load_images, open_image
 from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine, batch_plan
 from unix_bench.features import DemoDino, Encoder
@@ -86,7 +86,7 @@ class GenerationTask:
 
     def _encode(self, paths: Sequence[Path]) -> Features:
         try:
-            return self._encoder.encode([open_image(path) for path in paths]).numpy()
+            return self._encoder.encode(list(load_images(paths))).numpy()
         except UnreadableImage as error:  # it could be read when the run began
             raise UserError(f"{error}: restore it and score again") from error
 

@@ -49,6 +49,7 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
             Study(
                 Inputs(row.dicom_id, image, text, instruction, indication),
                 Reference(image, text, labels.get(row.study_id, {}) if own_labels is None else own_labels),
+                f"MIMIC-CXR split file, row {row.row}",
                 patient_id=row.subject_id,
                 study_id=row.study_id,
                 view=row.view,

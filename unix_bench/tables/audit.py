@@ -1,0 +1,33 @@
+"""What was found in a data set, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from unix_bench.data import Audit
+from unix_bench.tables.console import wide_console
+
+SHOWN = 20  # findings of one kind that are printed one by one; --json has them all
+MARKS = {"error": "ERROR", "warning": "warning", "note": "note"}
+
+
+def print_audit(found: Audit) -> None:
+    """Print the findings, the worst first, and the two digests."""
+    console = wide_console()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    kinds = Counter((finding.level, finding.what) for finding in found.findings)
+    for level, what in sorted(kinds, key=lambda kind: list(MARKS).index(kind[0])):
+        same = [finding for finding in found.findings if (finding.level, finding.what) == (level, what)]
+        for finding in same[:SHOWN]:
+            say(f"{MARKS[level]}: {what}: {finding.where}: {finding.text}")
+        if len(same) > SHOWN:
+            say(f"{MARKS[level]}: {what}: and {len(same) - SHOWN} more (--json lists them all)")
+    modes = ", ".join(f"{count} {mode}" for mode, count in sorted(found.modes.items()))
+    say(f"{found.name}: {found.studies} studies, {found.sizes}, {modes or 'no image could be opened'}")
+    say(f"content digest {found.content_digest}")
+    say(f"pixel digest   {found.pixel_digest}")
+    errors = sum(finding.level == "error" for finding in found.findings)
+    say("the set is sound" if found.sound else f"{errors} errors: the set cannot be trusted as it is")
