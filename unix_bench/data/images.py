@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 
@@ -10,9 +11,8 @@ from PIL import Image, UnidentifiedImageError
 
 from unix_bench.data.dicom import read_dicom
 
-
-# Once for the process, since changing filters around each call would not be safe in threads.
-warnings.simplefilter("error", Image.DecompressionBombWarning)
+# Said as an error below; and once for the process, since changing filters around each call is not safe in threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class UnreadableImage(ValueError):
@@ -38,11 +38,13 @@ def open_image(path: Path) -> Image.Image:
         return _open_dicom(path)
     try:
         with Image.open(path) as stored:
+            if stored.width * stored.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+                raise Image.DecompressionBombError
             stored.load()
             return _to_8_bit(stored)
     except FileNotFoundError as error:
         raise UnreadableImage(f"{path} is missing") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except Image.DecompressionBombError as error:
         limit = (Image.MAX_IMAGE_PIXELS or 0) // 10**6
         raise UnreadableImage(f"{path} has more than {limit} million pixels, which no chest X-ray has") from error
     except UnidentifiedImageError as error:
