@@ -180,8 +180,8 @@ def test_scoring_somebodys_images(folder: Path) -> None:
     ("content", "message"),
     [
         ('{"id": "a", "report": "x"}\n{"id": "b", "rep', "line 2 is not JSON"),
-        ('{"report": "x"}', 'line 1 has no "id"'),
-        ('["a"]', 'line 1 has no "id"'),
+        ('{"report": "x"}', 'line 1 has no text under "id"'),
+        ('["a"]', 'line 1 has no text under "id"'),
         ('{"id": "a", "report": "x"}\n\n{"id": "a", "report": "y"}', "line 3: id 'a' already stands in line 1"),
         ('{"id": "z", "report": "x"}', "line 1: the data has no study 'z'"),
         ('{"id": "a", "image": "a.png"}', "prediction of 'a': it has no text under \"report\""),
@@ -215,7 +215,11 @@ def test_predictions_stay_in_their_folder(folder: Path, tmp_path: Path) -> None:
         (["--set", "size=100"], ["size must be a multiple of 16 up to 128"]),
         (["--set", "cfg_interval=0.4"], ["cfg_interval must be two numbers"]),
         (["--set", "cfg_interval"], ["write KEY=VALUE"]),
-        (["--weights", "nowhere"], ["--weights nowhere does not exist"]),
+        (["--set", "cfg_interval=1.0,0.4"], ["cfg_interval must rise"]),
+        (["--set", "timestep_shift=nan"], ["finite"]),
+        (["--device", "cpu:3"], ["there is one cpu"]),
+        (["--results", "~nobody-here/x"], ["~nobody-here"]),
+        (["--weights", "nowhere"], ["--weights nowhere is not a folder"]),
         (["--device", "cuda:7"], ["--device cuda:7"]),
         (["--dtype", "int8"], ["--dtype int8"]),
     ],
@@ -281,6 +285,176 @@ def test_a_manifest_without_images_or_prompts(folder: Path) -> None:
 def test_a_results_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     refused(generate("--limit", 2, "--results", tmp_path / "file"), "cannot write to")
+
+
+class Fails:
+    """Stands in for a model's `draw` or `write`: one study breaks it, and it counts its calls."""
+
+    def __init__(self, method: object, bad: str | None) -> None:
+        self.method, self.bad, self.calls = method, bad, []
+
+    def __call__(self, model: object, requests: list[Any]) -> list[Any]:
+        self.calls.append([request.id for request in requests])
+        if any(request.id == self.bad for request in requests):
+            raise RuntimeError("it broke")
+        return self.method(model, requests)
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, name: str, bad: str | None) -> Fails:
+    from unix_bench.models.unix.adapter import UniXAdapter
+
+    fails = Fails(getattr(UniXAdapter, name), bad)
+    monkeypatch.setattr(UniXAdapter, name, lambda self, requests: fails(self, requests))
+    return fails
+
+
+def test_a_sample_that_breaks_the_model_fails_alone_and_is_tried_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--data", folder, "--batch-size", 2, "--json")
+    with monkeypatch.context() as patch:
+        failing(patch, "draw", "b")
+        first = generate(*words)
+        assert first.exit_code == 1
+        assert json.loads(first.stdout)["counts"] == {"total": 4, "ok": 3, "failed": 1, "skipped": 0}
+        refused(
+            generate("--data", folder, "--on-error", "fail", "--seed", 5), "b failed (RuntimeError: it broke)", code=1
+        )
+    counted = failing(monkeypatch, "draw", None)
+    again = generate(*words)
+    assert again.exit_code == 0, again.output
+    assert counted.calls == [["a", "b"]], "the whole batch is done again, and no other"
+    assert values(again.stdout) == values(generate(*words, "--results", "elsewhere").stdout)
+
+
+def test_a_model_that_draws_nan_fails(folder: Path, demo_weights: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(demo_weights, tmp_path / "nan")
+    tensors = load_file(tmp_path / "nan" / "model.safetensors")
+    tensors["llm2vae.bias"][:] = float("nan")
+    save_file(tensors, tmp_path / "nan" / "model.safetensors")
+    result = generate("--data", folder, "--weights", tmp_path / "nan", "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["counts"]["failed"] == 4
+
+
+def test_interrupted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object, requests: object) -> None:
+        raise KeyboardInterrupt
+
+    from unix_bench.models.unix.adapter import UniXAdapter
+
+    monkeypatch.setattr(UniXAdapter, "draw", interrupt)
+    refused(generate("--data", folder), "interrupted", code=130)
+
+
+def test_pathologies_limits_and_skipped_studies(folder: Path) -> None:
+    (folder / "manifest.csv").write_text(
+        "id,image,prompt,Edema,instruction\na,a.png,,1,\nb,b.png,One.,-1,\nc,c.png,Two.,1,\nd,d.png,Three.,1,\n"
+    )
+    result = generate("--data", folder, "--limit", 2, "--per-pathology", "--json")
+    results = json.loads(result.stdout)
+    assert results["counts"] == {"total": 3, "ok": 2, "failed": 0, "skipped": 1}
+    edema = next(one for one in results["metrics"] if one["pathology"] == "Edema")
+    assert edema["n"] == 1, "uncertain does not count as showing it"
+    whole = json.loads(generate("--data", folder, "--json").stdout)
+    assert whole["counts"] == {"total": 4, "ok": 3, "failed": 0, "skipped": 1}
+    assert {"bias-dominated"} == {flag for one in whole["metrics"] for flag in one["flags"]}
+
+
+def test_a_study_s_own_instruction_is_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unix_bench.models.unix.adapter import UniXAdapter
+
+    asked: dict[str, str] = {}
+    monkeypatch.setattr(
+        UniXAdapter, "write", lambda self, requests: [asked.setdefault(one.id, one.instruction) for one in requests]
+    )
+    (folder / "manifest.csv").write_text("id,image,report,instruction\na,a.png,x,Any effusion?\nb,b.png,y,\n")
+    assert bench("run", "--model", "unix", "--task", "report", "--data", folder, "--quiet").exit_code == 0
+    assert asked == {"a": "Any effusion?", "b": "Describe the findings of this chest X-ray."}
+
+
+def test_precision_and_rotary_reach_the_model(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from unix_bench.models.unix import UniX
+
+    seen: list[tuple[Any, ...]] = []
+    load = UniX.from_pretrained
+
+    def spy(directory: Path, dtype: Any, device: str, rotary_bf16: bool) -> UniX:
+        seen.append((str(dtype), device, rotary_bf16))
+        return load(directory, dtype, device, rotary_bf16)
+
+    monkeypatch.setattr(UniX, "from_pretrained", spy)
+    assert generate("--data", folder, "--dtype", "bfloat16", "--set", "rotary_bf16=false").exit_code == 0
+    assert generate("--data", folder, "--deterministic").exit_code == 0
+    assert seen == [("torch.bfloat16", "cpu", False), ("torch.float32", "cpu", True)]
+
+
+def test_settings_in_their_order(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from unix_bench.settings import load_settings
+
+    home = tmp_path / "home" / ".config" / "unix-bench"
+    home.mkdir(parents=True)
+    (home / "unix-bench.toml").write_text('results = "home"\n')
+    assert load_settings().results == Path("home")
+    Path("unix-bench.toml").write_text('results = "here"\n')
+    assert load_settings().results == Path("here")
+    monkeypatch.setenv("UNIX_BENCH_RESULTS", "environment")
+    assert load_settings().results == Path("environment")
+    assert load_settings(results=Path("flag")).results == Path("flag")
+
+
+def test_changed_pixels_are_said_and_signed(folder: Path) -> None:
+    first = json.loads(generate("--data", folder, "--json").stdout)
+    Image.new("L", (64, 48)).save(folder / "a.png")
+    changed = generate("--data", folder, "--json")
+    assert "the images differ from those" in changed.stderr
+    second = json.loads(changed.stdout)
+    assert second["run"] == first["run"]
+    assert {one["signature"] for one in first["metrics"]}.isdisjoint(one["signature"] for one in second["metrics"])
+    assert values(changed.stdout)[None, "fd_demodino"] != first["metrics"][0]["value"]
+
+
+def test_a_copied_scoring_can_be_shown(folder: Path) -> None:
+    results = generate("--data", folder, "--json").stdout
+    scoring = next(Path("results/runs").glob("*/scores/*"))
+    shutil.copytree(scoring, "copy")
+    assert json.loads(bench("show", "copy", "--json").stdout) == json.loads(results)
+
+
+def test_names_cannot_leave_the_results_folder(folder: Path, demo_weights: Path, tmp_path: Path) -> None:
+    shutil.copytree(demo_weights, tmp_path / "w")
+    config = json.loads((tmp_path / "w" / "config.json").read_text())
+    (tmp_path / "w" / "config.json").write_text(json.dumps({**config, "unix_bench_demo": "../../evil [bold]"}))
+    result = generate("--data", folder, "--weights", tmp_path / "w", "--results", tmp_path / "deep" / "runs")
+    assert result.exit_code == 0, result.output
+    assert "../../evil [bold]" in result.stdout
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop"])
+def test_what_is_no_image_file(folder: Path, kind: str) -> None:
+    (folder / "b.png").unlink()
+    if kind == "fifo":
+        os.mkfifo(folder / "b.png")
+    elif kind == "folder":
+        (folder / "b.png").mkdir()
+    else:
+        (folder / "b.png").symlink_to("b.png")
+    refused(generate("--data", folder), "b.png" if kind != "loop" else "row 3")
+
+
+def test_dry_run_looks_into_weights_and_images(folder: Path, demo_weights: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(demo_weights, broken)
+    (broken / "tokenizer.json").unlink()
+    (broken / "tokenizer_config.json").unlink()
+    refused(generate("--weights", broken, "--dry-run"), f"{broken} holds no tokenizer")
+    refused(generate("--weights", broken), f"{broken} holds no tokenizer")
+    (folder / "a.png").write_bytes(b"")
+    refused(generate("--data", folder, "--dry-run"), "a.png is empty")
+    assert not Path("results").exists()
 
 
 def test_changed_data_is_noticed(folder: Path) -> None:

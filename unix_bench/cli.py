@@ -6,14 +6,14 @@ Heavy modules are imported by the command that needs them.
 from __future__ import annotations
 
 import os
-import sys
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from unix_bench import __version__
-from unix_bench.errors import UserError
+from unix_bench.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from unix_bench.records import Results
@@ -40,7 +40,10 @@ def scoring_options(command: Any) -> Any:
         click.option("--protocol", help="Way of scoring.  [default: sound]"),
         click.option("--per-pathology", is_flag=True, help="A row for each of the 14 CheXpert findings too."),
         click.option(
-            "--on-error", type=click.Choice(ON_ERROR), help="What a failed sample counts as.  [default: drop-pair]"
+            "--on-error",
+            type=click.Choice(ON_ERROR),
+            help="What a failed sample counts as. Given, drop-pair and score-zero admit damaged images, which stop the "
+            "run otherwise.  [default: drop-pair]",
         ),
         click.option(
             "--max-failed",
@@ -70,8 +73,6 @@ class Bench(click.Group):
             ctx.exit(INTERRUPTED)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        from unix_bench.errors import unknown_name
-
         if args and not args[0].startswith("-") and args[0] not in self.commands:
             raise unknown_name("command", args[0], self.commands)
         return super().resolve_command(ctx, args)
@@ -84,6 +85,7 @@ def main() -> None:
 
     Begin with: unix-bench run --model unix --task generation --per-pathology
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word: end as Ctrl-C does, resumable
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched while a benchmark runs
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
@@ -121,40 +123,33 @@ def run(
     if task is None:
         raise UserError("--task is missing: say report or generation")
     settings = _settings(results=results)
-    from unix_bench.plan import PredictOptions, plan_run
-    from unix_bench.registry import task as task_card
-    from unix_bench.run import predict
-    from unix_bench.score import check_failures, choose_protocol, score
+    from unix_bench.benchmark import benchmark, plan_all
+    from unix_bench.plan import PredictOptions
 
-    choose_protocol(task_card(task), options["protocol"])
     scoring = _score_options(on_error, options)
-    changes = _pairs(overrides)
     names = ("limit", "seed", "batch_size", "device", "dtype", "deterministic", "quiet")
-    plans = []
-    for model in models:
-        wanted = PredictOptions(
+    wanted = [
+        PredictOptions(
             model,
             task,
             data or "demo",
             weights,
-            overrides=changes,
+            overrides=_pairs(overrides),
             skip_bad_images=on_error in SKIPPING,
             stop_at_failure=on_error == "fail",
             **{name: options[name] for name in names},
         )
-        plans.append((plan_run(wanted, settings), wanted))
+        for model in models
+    ]
     if dry_run:
-        _show_plans([plan for plan, _ in plans], settings, as_json)
+        _show_plans(plan_all(wanted, scoring, settings, thorough=True), settings, as_json)
         return
-    done = []
-    for plan, wanted in plans:
-        done.append(score(predict(plan, wanted, settings), scoring, settings))
-        if not as_json:
-            _print(done[-1])
-    if as_json:
-        _print_json(done)
-    for scored in done:
-        check_failures(scored, scoring.max_failed)
+    done: list[Results] = []
+    try:
+        benchmark(wanted, scoring, settings, done.append if as_json else _print)
+    finally:
+        if done:
+            _print_json(done)
 
 
 @main.command()
@@ -214,16 +209,10 @@ def score(
 def show(run_reference: str, results: Path | None, as_json: bool) -> None:
     """Print the results of a run: the newest scoring, or ID:PROTOCOL's."""
     settings = _settings(results=results)
-    from unix_bench.records import Results, find_run, read_record
+    from unix_bench.records import find_results
 
-    found, protocol = find_run(run_reference, settings.results)
-    scorings = [read_record(path, Results) for path in found.score_files()]
-    fitting = [one for one in scorings if protocol in (None, one.score_spec["protocol"])]
-    if not fitting:
-        raise UserError(
-            f"{found.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them"
-        )
-    _print_json(fitting[:1]) if as_json else _print(fitting[0])
+    found = find_results(run_reference, settings.results)
+    _print_json([found]) if as_json else _print(found)
 
 
 @main.command("list")
@@ -306,9 +295,8 @@ def doctor(as_json: bool) -> None:
     """Tell what is installed, which weights and data are found, and how to get what is missing."""
     from unix_bench.doctor import examine
 
-    rows = [
-        {"": "ok" if one.fine else "--", "subject": one.subject, "finding": one.text} for one in examine(_settings())
-    ]
+    found = examine(_settings())
+    rows = [{"state": "ok" if one.fine else "--", "subject": one.subject, "finding": one.text} for one in found]
     _show_table(rows, as_json)
 
 
@@ -371,7 +359,3 @@ def _show_table(rows: list[dict[str, Any]], as_json: bool) -> None:
     from unix_bench.tables import print_rows
 
     print_rows(rows)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -62,4 +62,4 @@ def _weights(name: str, settings: Settings) -> Finding:
     except UserError as error:
         return Finding(subject, False, str(error))
     stand_in = stand_in_name(directory)
-    return Finding(subject, True, f"{directory}" + (f" (stand-in: {stand_in})" if stand_in else ""))
+    return Finding(subject, True, f"{directory}" + (f" (stand-in: {stand_in})" if stand_in else f". {card.verified}"))

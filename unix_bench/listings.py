@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from unix_bench import registry
+from unix_bench.errors import UserError
+from unix_bench.features import DemoDino
 from unix_bench.records import all_runs
 from unix_bench.scoring.metrics import metric_cards
 from unix_bench.settings import Settings
@@ -31,6 +33,8 @@ def _models(settings: Settings) -> Rows:
             "weights": weights(card.weights),
             "parameters": card.parameters,
             "licence": card.licence,
+            "verified": card.verified,
+            "metric_overlap": " ".join(card.metric_overlap),
         }
         for card in registry.models().values()
     ]
@@ -68,15 +72,25 @@ def _data(settings: Settings) -> Rows:
 
 def _metrics(settings: Settings) -> Rows:
     return [
-        {"metric": card.name, "task": card.task, "kind": card.kind, "better": card.better, "unit": card.unit}
+        {
+            "metric": card.name.format(encoder=DemoDino.name),
+            "task": card.task,
+            "kind": card.kind,
+            "better": card.better,
+            "unit": card.unit,
+        }
         for card in metric_cards()
     ]
 
 
 def _runs(settings: Settings) -> Rows:
-    rows = []
+    rows: Rows = []
     for run in all_runs(settings.results):
-        record = run.record()
+        try:
+            record = run.record()
+        except UserError as error:
+            rows.append({"run": run.id, "started": "damaged", "samples": "", "scored": str(error), "demo": ""})
+            continue
         rows.append(
             {
                 "run": run.id,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from unix_bench import registry
 from unix_bench.cards import ModelCard, TaskCard, Value
 from unix_bench.data import DataSet, ImageCheck, Study, check_images, open_data
 from unix_bench.errors import UserError, unknown_name
-from unix_bench.execution import ProgressLine, choose_device, choose_dtype
+from unix_bench.execution import ProgressLine, choose_device, choose_dtype, describe_environment
+from unix_bench.records import RunRecord
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter, adapter_for
@@ -81,6 +83,8 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     stated = override(card.settings.get(task.name, {}), options.overrides)
     weights = find_weights(card, family, options.weights, settings)
     identity = identify(weights, card.name, settings.cache)
+    if card.verified and not identity.demo:
+        print(f"{card.title}: {card.verified}", file=sys.stderr)
     spec = PredictSpec(
         model=identity.name,
         weights=identity.digest,
@@ -98,6 +102,27 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
         deterministic=options.deterministic,
     )
     return Plan(spec, card, task, adapter, data, eligible, weights, identity, device)
+
+
+def check_plan(plan: Plan, options: PredictOptions, settings: Settings) -> None:
+    """What `--dry-run` checks beyond planning: that the weights would load, and that every image can be read."""
+    registry.model_class(plan.card.family).check_weights(plan.weights)
+    look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
+
+
+def new_record(spec: PredictSpec, data: DataSet, pixel_digest: str, demo: bool) -> RunRecord:
+    """The record of a run that begins now, on this machine."""
+    return RunRecord(
+        id=spec.run_id,
+        predict_spec=asdict(spec),
+        demo=demo,
+        restricted=data.restricted,
+        data_path=data.opened_as,
+        pixel_digest=pixel_digest,
+        command=sys.argv,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+        environment=describe_environment(),
+    )
 
 
 def eligible_studies(data: DataSet, adapter: TaskAdapter, limit: int | None) -> list[Study]:
@@ -122,7 +147,7 @@ def find_weights(card: ModelCard, family: Any, stated: Path | None, settings: Se
         inner = stated / card.weights
         directory = inner if inner.is_dir() else stated
         if not directory.is_dir():
-            raise UserError(f"--weights {stated} does not exist: give the folder that holds {card.title}'s files")
+            raise UserError(f"--weights {stated} is not a folder: give the one that holds {card.title}'s files")
         return directory
     if settings.weights is not None:
         directory = settings.weights / card.weights

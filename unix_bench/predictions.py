@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from unix_bench import registry
 from unix_bench.data import Study, open_data
 from unix_bench.errors import UserError
-from unix_bench.execution import ProgressLine, describe_environment
-from unix_bench.plan import eligible_studies, look_at_images
-from unix_bench.records import RunFolder, RunRecord, Sample
+from unix_bench.execution import ProgressLine
+from unix_bench.plan import eligible_studies, look_at_images, new_record
+from unix_bench.records import RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter, adapter_for
@@ -69,25 +66,19 @@ def import_predictions(
         device="not known",
         deterministic=False,
     )
-    check = look_at_images(eligible, settings, skip_bad_images, quiet)
-    record = RunRecord(
-        id=spec.run_id,
-        predict_spec=asdict(spec),
-        demo=False,
-        restricted=data.restricted,
-        data_path=data.opened_as,
-        pixel_digest=check.pixel_digest,
-        command=sys.argv,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=describe_environment(),
-    )
-    run = RunFolder.create(settings.results, record)
+    for study in eligible:
+        _check(adapter, study, lines, file)
+    bad_images, pixel_digest = {}, ""
+    if adapter.reads_reference_images:
+        check = look_at_images(eligible, settings, skip_bad_images, quiet)
+        bad_images, pixel_digest = check.unreadable, check.pixel_digest
+    run = RunFolder.create(settings.results, new_record(spec, data, pixel_digest, demo=False))
     done = run.samples()
     left = [study for study in eligible if study.id not in done]
     with ProgressLine("reading predictions", len(left), quiet) as progress:
         samples = []
         for study in left:
-            reason = check.unreadable.get(study.id)
+            reason = bad_images.get(study.id)
             samples.append(Sample(id=study.id, error=reason) if reason else _sample(adapter, run, study, lines, file))
             progress.advance(1, failed=samples[-1].error is not None)
     run.append(WRITER, samples)
@@ -100,8 +91,15 @@ def _sample(adapter: TaskAdapter, run: RunFolder, study: Study, lines: dict[str,
         return Sample(id=study.id, error=f"no prediction in {file.name}")
     if line.get("error") is not None:
         return Sample(id=study.id, error=str(line["error"]))
+    return adapter.import_prediction(run, line, file.parent)
+
+
+def _check(adapter: TaskAdapter, study: Study, lines: dict[str, dict[str, Any]], file: Path) -> None:
+    line = lines.get(study.id)
+    if line is None or line.get("error") is not None:
+        return
     try:
-        return adapter.import_prediction(run, line, file.parent)
+        adapter.check_prediction(line, file.parent)
     except ValueError as error:
         raise UserError(f"{file}, prediction of '{study.id}': {error}") from error
 
@@ -120,10 +118,11 @@ def _lines(file: Path, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
         where = f"{file}, line {number}"
         try:
             line = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where} is not JSON ({error}): write one object a line") from error
         if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-            raise UserError(f'{where} has no "id": write {{"id": ..., "report": ...}} or {{"id": ..., "image": ...}}')
+            example = '{"id": "...", "report": "..."} or {"id": "...", "image": "..."}'
+            raise UserError(f'{where} has no text under "id": write {example}')
         identity = line["id"]
         if identity in seen:
             raise UserError(f"{where}: id '{identity}' already stands in line {seen[identity]}: keep one of them")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 from unix_bench import registry
@@ -15,12 +13,11 @@ from unix_bench.execution import (
     Outcome,
     ProgressLine,
     batch_plan,
-    describe_environment,
     run_inline,
-    set_deterministic,
+    set_arithmetic,
 )
-from unix_bench.plan import Plan, PredictOptions, look_at_images
-from unix_bench.records import RunFolder, RunRecord, Sample
+from unix_bench.plan import Plan, PredictOptions, look_at_images, new_record
+from unix_bench.records import RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import sample_seed
 
@@ -28,23 +25,28 @@ WRITER = "0"
 
 
 def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolder:
-    """Do what is left of a run; one that is finished is only opened.
+    """Do what is left of a run, samples that failed before among it; one that is finished is only opened.
 
     Raises:
         UserError: An image cannot be read, the weights do not load, or the disk is full.
         TooManyFailures: A sample failed, and the first failure was to end the run.
     """
     check = look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
-    done = RunFolder(settings.results / plan.spec.run_id).samples()
+    found = RunFolder(settings.results / plan.spec.run_id).samples()
+    settled = {identity for identity, sample in found.items() if sample.error is None} | set(check.unreadable)
     left = [
         batch
         for batch in batch_plan(plan.eligible, plan.spec.batch_size)
-        if any(study.id not in done for study in batch)
+        if any(study.id not in settled for study in batch)
     ]
+    unreadable = [study for study in plan.eligible if study.id in check.unreadable]
     model = _load(plan) if left else None  # before anything is written: weights that do not fit leave no trace
-    run = RunFolder.create(settings.results, _record(plan, check.pixel_digest))
-    if not left:
+    run = RunFolder.create(settings.results, new_record(plan.spec, plan.data, check.pixel_digest, plan.identity.demo))
+    if run.record().pixel_digest != check.pixel_digest:
+        print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
+    if not left and all(study.id in found for study in unreadable):
         return run
+    run.forget_results()
 
     def work(studies: Sequence[Study]) -> Sequence[Any]:
         seeds = [sample_seed(plan.spec.seed, plan.spec.task, study.id) for study in studies]
@@ -59,7 +61,6 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolde
             raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail stops there")
 
     with ProgressLine(f"{plan.spec.model}, {plan.spec.task}", sum(map(len, left)), options.quiet) as line:
-        unreadable = [study for batch in left for study in batch if study.id in check.unreadable]
         if unreadable:
             record([Outcome(study, error=check.unreadable[study.id]) for study in unreadable])
         run_inline([[study for study in batch if study.id not in check.unreadable] for batch in left], work, record)
@@ -67,7 +68,7 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolde
 
 
 def _load(plan: Plan) -> Any:
-    set_deterministic(plan.spec.deterministic)
+    set_arithmetic(plan.spec.deterministic)
     family = registry.model_class(plan.card.family)
     return family.load(plan.weights, plan.spec.settings, plan.spec.dtype, plan.device)
 
@@ -76,17 +77,3 @@ def _sample(plan: Plan, run: RunFolder, outcome: Outcome[Study, Any]) -> Sample:
     if outcome.error is not None:
         return Sample(id=outcome.item.id, error=outcome.error)
     return plan.adapter.keep(run, outcome.item.id, outcome.output)
-
-
-def _record(plan: Plan, pixel_digest: str) -> RunRecord:
-    return RunRecord(
-        id=plan.spec.run_id,
-        predict_spec=asdict(plan.spec),
-        demo=plan.identity.demo,
-        restricted=plan.data.restricted,
-        data_path=plan.data.opened_as,
-        pixel_digest=pixel_digest,
-        command=sys.argv,
-        started=datetime.now(UTC).isoformat(timespec="seconds"),
-        environment=describe_environment(),
-    )

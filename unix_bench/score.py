@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from unix_bench import registry
 from unix_bench.cards import TaskCard
-from unix_bench.data import FINDINGS, DataSet, Study, open_data
+from unix_bench.data import FINDINGS, DataSet, Study, check_images, open_data
 from unix_bench.errors import TooManyFailures, UserError, unknown_name
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies
@@ -57,11 +58,14 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     task = registry.task(str(record.predict_spec["task"]))
     protocol = choose_protocol(task, options.protocol)
     adapter = adapter_for(task)
+    data = _same_data(run, record, task, settings)
+    eligible = eligible_studies(data, adapter, record.predict_spec["limit"])
     spec = ScoreSpec(
         protocol=protocol,
         protocol_version=task.protocols[protocol],
         encoder=adapter.encoder,
         encoder_digest=adapter.encoder_digest,
+        pixels=_pixels(run, record, adapter, eligible, settings),
         per_pathology=options.per_pathology,
         on_error=options.on_error,
     )
@@ -69,8 +73,6 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     if known is not None:
         return known
 
-    data = _same_data(run, record, task, settings)
-    eligible = eligible_studies(data, adapter, record.predict_spec["limit"])
     samples = _finished_samples(run, eligible)
     failed = [sample for sample in samples if sample.error is not None]
     if failed and options.on_error == "fail":
@@ -83,7 +85,8 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     rows = _rows(kept, options.per_pathology)
     with ProgressLine("scoring", len(kept), options.quiet) as line:
         scored = adapter.score(run, kept, rows, line)
-    skipped = sum(adapter.lacks(study) is not None for study in data.studies)
+    considered = data.studies[: data.studies.index(eligible[-1]) + 1] if record.predict_spec["limit"] else data.studies
+    skipped = sum(adapter.lacks(study) is not None for study in considered)
     counts = Counts(total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped)
     results = Results(
         run=run.id,
@@ -118,6 +121,18 @@ def check_failures(results: Results, max_failed: float) -> None:
             f"{counts.failed} of {predicted} samples failed, more than --max-failed {max_failed:g} allows "
             "(the results above leave them out as --on-error says)"
         )
+
+
+def _pixels(
+    run: RunFolder, record: RunRecord, adapter: TaskAdapter, eligible: Sequence[Study], settings: Settings
+) -> str | None:
+    """Digest of the real images as they are now, for a task that scores with them; says so where they changed."""
+    if not adapter.reads_reference_images:
+        return None
+    now = check_images(eligible, settings.cache).pixel_digest
+    if now != record.pixel_digest:
+        print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
+    return now
 
 
 def _same_data(run: RunFolder, record: RunRecord, task: TaskCard, settings: Settings) -> DataSet:
@@ -155,9 +170,10 @@ def _metric(
     definition = {
         "protocol": f"{spec.protocol}.{spec.protocol_version}",
         "task": f"{predicted['task']}.{predicted['task_version']}",
-        **adapter.definition,
+        **adapter.definition(value.name),
         "reference_text": data.reference_text,
         "data": f"{predicted['data']}@{str(predicted['data_digest'])[:8]}",
+        **({"pixels": spec.pixels[:8]} if spec.pixels else {}),
         "uncertain": "not positive" if row.pathology else "not used",
         "n": str(len(row.members)),
         "failed": str(counts.failed),

@@ -76,8 +76,20 @@ def load_settings(**flags: Path | None) -> Settings:
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
         raise UserError(f"setting '{name}' from {origin.get(name)}: {error.errors()[0]['msg']}") from error
-    expanded = {name: path.expanduser() for name in NAMES if isinstance(path := getattr(stated, name), Path)}
+    expanded = {name: expand(path) for name in NAMES if isinstance(path := getattr(stated, name), Path)}
     return stated.model_copy(update=expanded)
+
+
+def expand(path: Path) -> Path:
+    """The path with `~` written out.
+
+    Raises:
+        UserError: `~somebody` is nobody here.
+    """
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _is_set(name: str) -> bool:

@@ -46,7 +46,7 @@ class PredictSpec:
     @property
     def run_id(self) -> str:
         """Readable, and different for every different spec."""
-        return f"{self.model}-{self.task}-{_slug(self.data)}-{digest(self)[:12]}"
+        return f"{_slug(self.model)}-{self.task}-{_slug(self.data)}-{digest(self)[:12]}"
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class ScoreSpec:
     Attributes:
         protocol: Name of the way of computing them, with its version.
         encoder, encoder_digest: What turns images into features; None for texts.
+        pixels: Digest of the reference images where the scoring reads them; None for texts.
         per_pathology: Rows for each of the 14 findings too.
         on_error: What a failed prediction counts as.
     """
@@ -64,6 +65,7 @@ class ScoreSpec:
     protocol_version: int
     encoder: str | None
     encoder_digest: str | None
+    pixels: str | None
     per_pathology: bool
     on_error: OnError
 

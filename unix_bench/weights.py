@@ -26,6 +26,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Frameworks whose bookkeeping objects lie beside the tensors of public checkpoints.
 BOOKKEEPING = re.compile(r"(pytorch_lightning|lightning|lightning_fabric|omegaconf)\.")
 
+LISTED = 40  # more tensors than these are folded by their layer numbers when listed
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+
 
 class TensorFile:
     """The tensors of one file, `.safetensors` or a torch `.ckpt` / `.pth`, read one at a time.
@@ -114,20 +117,30 @@ def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Patter
     Raises:
         UserError: Names every tensor that is missing, of another shape, or not known.
     """
-    missing = [f"{key} {list(shape)}" for key, shape in expected.items() if key not in found]
-    wrong = [
-        f"{key} {list(found[key])} instead of {list(shape)}"
+    missing = {key: f" {list(shape)}" for key, shape in expected.items() if key not in found}
+    wrong = {
+        key: f" {list(found[key])} instead of {list(shape)}"
         for key, shape in expected.items()
         if key in found and found[key] != shape
-    ]
-    unknown = [key for key in found if key not in expected and not unused.match(key)]
+    }
+    unknown = {key: "" for key in found if key not in expected and not unused.match(key)}
     problems = [
-        f"{len(names)} {label}: {', '.join(names)}"
-        for label, names in (("missing", missing), ("of the wrong shape", wrong), ("unknown", unknown))
-        if names
+        f"{len(keys)} {label}: {', '.join(_listed(keys))}"
+        for label, keys in (("missing", missing), ("of the wrong shape", wrong), ("unknown", unknown))
+        if keys
     ]
     if problems:
         raise UserError(f"{path} does not fit its config.json: tensors {'; '.join(problems)}")
+
+
+def _listed(keys: Mapping[str, str]) -> list[str]:
+    """Every key with its note; where they are many, keys that differ in numbers alone become one entry."""
+    if len(keys) <= LISTED:
+        return [key + note for key, note in keys.items()]
+    folded: dict[str, list[str]] = {}
+    for key, note in keys.items():
+        folded.setdefault(NUMBER.sub("*", key) + note, []).append(".".join(NUMBER.findall(key)))
+    return [entry if len(numbers) == 1 else f"{entry} (* = {', '.join(numbers)})" for entry, numbers in folded.items()]
 
 
 @dataclass(frozen=True)
@@ -162,9 +175,11 @@ def stand_in_name(directory: Path) -> str | None:
 
 
 def digest_directory(directory: Path, cache: Path) -> str:
-    """sha256 over the relative names and contents of every file below a directory."""
+    """sha256 over the relative names and contents of every file below a directory; hidden ones do not count."""
     total = hashlib.sha256()
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        if any(part.startswith(".") for part in path.relative_to(directory).parts):
+            continue
         total.update(f"{path.relative_to(directory).as_posix()} {digest_file(path, cache)}\n".encode())
     return total.hexdigest()
 
@@ -223,5 +238,5 @@ def made_once(directory: Path, make: Callable[[Path], None]) -> Path:
                 if not directory.is_dir():  # another process was first
                     raise
     except OSError as error:
-        raise UserError(f"cannot write to the cache {directory.parent}: {error.strerror or error}") from error
+        raise UserError(f"cannot write to {directory.parent}: {error.strerror or error}: free space there") from error
     return directory

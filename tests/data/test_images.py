@@ -47,6 +47,13 @@ def test_transparency_lies_over_black(tmp_path: Path) -> None:
     assert opened.getpixel((0, 0)) == pytest.approx((100, 100, 100), abs=1)
 
 
+def test_a_transparent_grey_level_lies_over_black(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[0, 200], [7, 90]], dtype=np.uint8))
+    opened = open_image(saved(grey, tmp_path / "key.png", transparency=200))
+    assert np.asarray(opened).tolist() == [[0, 0], [7, 90]]
+    assert "transparency" not in opened.info
+
+
 def test_cmyk_palette_and_bilevel(tmp_path: Path) -> None:
     cmyk = open_image(saved(Image.new("CMYK", (8, 8), (0, 0, 0, 128)), tmp_path / "c.jpg", quality=100))
     assert cmyk.mode == "RGB"

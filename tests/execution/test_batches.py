@@ -57,5 +57,8 @@ def test_devices_and_precision() -> None:
     assert choose_dtype("auto", "cuda", True) == "float32"
     with pytest.raises(UserError, match="--dtype float16"):
         choose_dtype("float16", "cuda", False)
+    assert choose_dtype("auto", "cpu:0", False) == "float32"
+    with pytest.raises(UserError, match="there is one cpu"):
+        choose_device("cpu:3")
     with pytest.raises(UserError, match="drop one"):
         choose_dtype("bfloat16", "cuda", True)

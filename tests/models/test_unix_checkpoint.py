@@ -230,7 +230,8 @@ def test_two_vae_files_are_ambiguous(weights: Path) -> None:
         ("[]", "does not hold a JSON object"),
         ('{"llm_config": {"num_attention_heads": 3}}', "not an even multiple"),
         ('{"llm_config": {"hidden_size": "wide"}}', "llm_config.hidden_size"),
-        ('{"vae_config": {"ddconfig": {"ch_mult": [1, 2]}}}', "halves to 1/2"),
+        ('{"vae_config": {"ddconfig": {"ch": 33}}}', "ch 33 times ch_mult is not a multiple of 32"),
+        ('{"vit_config": {"num_attention_heads": 5}}', "hidden_size 1024 is not a multiple"),
         ('{"llm_config": {"vocab_size": 10}}', "outside the vocabulary"),
     ],
 )

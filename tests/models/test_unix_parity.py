@@ -231,6 +231,41 @@ def test_image_preprocessing(name: str) -> None:
         assert_close(channel, (padded - MEAN) / STD)
 
 
+def test_guidance_holds_above_the_lower_bound_and_up_to_the_upper() -> None:
+    settings = SamplerSettings(cfg_interval=(0.4, 0.8))
+    times = torch.tensor([0.4, 0.41, 0.8, 0.81]).tolist()  # float32, as the sampler's own
+    assert list(map(settings.guided, times)) == [False, True, True, False]
+    assert not SamplerSettings(cfg_text_scale=1.0).guided(0.6)
+
+
+def test_drawing_normalises_queries_in_float32_and_reading_does_not() -> None:
+    model = UniX.from_pretrained(GOLDEN, dtype=torch.bfloat16)
+    branch = model.language.understanding[0]
+    x = torch.randn(1, 5, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    rotary = model.language.rotary(torch.arange(5)[None], torch.bfloat16)
+    rows = branch.qkv_proj(branch.input_norm(x)).unflatten(-1, (-1, 16)).transpose(1, 2)[:, :4]
+    weight = branch.q_norm.weight
+    for wide in (True, False):
+        start = rows.float() if wide else rows
+        normed = weight * (start.float() * torch.rsqrt(start.float().pow(2).mean(-1, keepdim=True) + 1e-6)).to(
+            start.dtype
+        )
+        expected = rotate(normed, rotary).bfloat16()
+        assert torch.equal(branch.qkv(x, rotary, wide_norm=wide)[0], expected)
+    noise = golden("gen")["gen.noise_64x64"][None]
+    seen: list[bool] = []
+    qkv = type(branch).qkv
+
+    def spy(self: object, x: torch.Tensor, rotary: object, wide_norm: bool) -> object:
+        seen.append(wide_norm)
+        return qkv(self, x, rotary, wide_norm)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(branch), "qkv", spy)
+        model.velocity([[290, 5, 291]], 4, 4)(noise, 1.0, True)
+    assert seen == [False] * 3 + [True] * 6
+
+
 def test_rotary_switch() -> None:
     """Frequencies rounded to bfloat16, everything else in float32."""
     expected, und, gen = golden("rope_bf16buf"), golden("und"), golden("gen")

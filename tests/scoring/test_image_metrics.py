@@ -53,6 +53,16 @@ def test_bad_features_are_refused(metric: object) -> None:
         metric(good[0], good)
 
 
+def test_the_sides_of_prdc_are_not_exchanged() -> None:
+    """Generated points inside a small part of the real ones: precise, and recalling little."""
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(200, 3))
+    shares = prdc(real, 0.05 * rng.normal(size=(200, 3)))
+    assert shares.precision > 0.95
+    assert shares.recall < 0.1
+    assert shares.coverage < 0.5
+
+
 def test_torch_and_numpy_agree() -> None:
     real, fake = FEATURES["base.real"], FEATURES["base.fake"]
     for metric in (frechet_distance, kernel_distance, prdc):

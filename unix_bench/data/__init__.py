@@ -13,7 +13,7 @@ from unix_bench.data.loading import load_images
 from unix_bench.data.mimic import read_mimic
 from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study
 from unix_bench.errors import unknown_name
-from unix_bench.settings import Settings
+from unix_bench.settings import Settings, expand
 
 __all__ = [
     "DEMO",
@@ -54,7 +54,7 @@ def open_data(reference: str, sets: Mapping[str, SetCard], settings: Settings) -
     if reference in sets:
         card = sets[reference]
         return READERS[card.reader](reference, card, settings)
-    looks_like_path = "/" in reference or Path(reference).expanduser().exists()
+    looks_like_path = "/" in reference or expand(Path(reference)).exists()
     if not looks_like_path:
         raise unknown_name("data", reference, ["demo", *sets, "or the path of a folder with a manifest.csv"])
     return read_folder(Path(reference))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from unix_bench.data.rows import csv_rows
 from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study, parse_label
 from unix_bench.errors import UserError
+from unix_bench.settings import expand
 
 MANIFEST = "manifest.csv"
 CARD = "dataset.toml"
@@ -35,10 +36,11 @@ def read_folder(root: Path, opened_as: str | None = None) -> DataSet:
     Raises:
         UserError: The folder, its manifest or its card is missing or malformed; names the file and row.
     """
-    root = root.expanduser()
+    root = expand(root)
     manifest = root / MANIFEST
     if not root.is_dir():
-        raise UserError(f"data folder {root} does not exist: give a folder that holds a {MANIFEST}")
+        what = "is no folder" if root.exists() else "does not exist"
+        raise UserError(f"data folder {root} {what}: give a folder that holds a {MANIFEST}")
     if not manifest.is_file():
         raise UserError(f"{root} holds no {MANIFEST}: list its images there, with the columns id and image")
     card = _read_card(root / CARD)
@@ -87,7 +89,10 @@ def _study(root: Path, row: dict[str, str], where: str) -> Study:
     def text(column: str) -> str | None:
         return row.get(column) or None
 
-    image = (root / row["image"]).resolve()
+    try:
+        image = (root / row["image"]).resolve()
+    except (RuntimeError, OSError, ValueError) as error:  # a loop of links, a NUL byte
+        raise UserError(f"{where}: image '{row['image']!r}' is no path: {error}") from error
     if not image.is_relative_to(root):
         raise UserError(f"{where}: image '{row['image']}' leaves the data folder: keep all images below {root}")
     found = {finding: parse_label(row.get(finding, ""), finding, where) for finding in FINDINGS}

@@ -34,6 +34,8 @@ def open_image(path: Path) -> Image.Image:
     Raises:
         UnreadableImage: The file is absent, empty, truncated, no image, or larger than Pillow's pixel limit.
     """
+    if path.exists() and not path.is_file():
+        raise UnreadableImage(f"{path} is not a file")
     if path.suffix.lower() in (".dcm", ".dicom"):
         return _open_dicom(path)
     try:
@@ -64,7 +66,7 @@ def _open_dicom(path: Path) -> Image.Image:
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB"):
+    if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image.copy()
     if image.mode.startswith("I"):  # 16-bit grey; Pillow calls some of it 32-bit
         values = np.asarray(image, dtype=np.float64)
@@ -77,5 +79,5 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (0, 0, 0, 255))
         flat = Image.alpha_composite(canvas, layer).convert("RGB")
-        return flat.convert("L") if image.mode in ("LA", "La") else flat
+        return flat.convert("L") if image.mode in ("L", "LA", "La") else flat
     return image.convert("L" if image.mode == "1" else "RGB")

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import torch
+
 from unix_bench.errors import UserError
 
 Item = TypeVar("Item")
@@ -43,19 +45,26 @@ def run_inline(
         batches: What to do, in order.
         work: Outputs of a batch, one an item, in order.
         record: Takes the outcomes of a batch.
+
+    Raises:
+        UserError: A mistake of the user's, or the device is lost; what was recorded stays.
     """
     for batch in filter(None, batches):
-        record(attempt(batch, work))
+        outcomes = _attempt(batch, work)
+        if len(batch) > 1 and outcomes[0].error is not None:
+            outcomes = [_attempt([item], work)[0] for item in batch]
+        record(outcomes)
 
 
-def attempt(batch: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Output]]) -> list[Outcome[Item, Output]]:
-    """Outcomes of one batch; a user's own mistake (`UserError`) and an interrupt pass through."""
+def _attempt(batch: Sequence[Item], work: Callable[[Sequence[Item]], Sequence[Output]]) -> list[Outcome[Item, Output]]:
+    """Outcomes of one batch; all of them failed where it raised. Nothing of the failure stays in memory."""
     try:
         outputs = work(batch)
         return [Outcome(item, output) for item, output in zip(batch, outputs, strict=True)]
     except UserError:
         raise
+    except torch.AcceleratorError as error:  # the device is of no more use, whatever the sample
+        raise UserError(f"the device failed ({error}): run the same command again to go on") from error
     except Exception as error:  # whatever a model raises becomes a record of the sample, never the end of the run
-        if len(batch) == 1:
-            return [Outcome(batch[0], error=f"{type(error).__name__}: {error}")]
-        return [outcome for item in batch for outcome in attempt([item], work)]
+        reason = f"{type(error).__name__}: {error}"
+    return [Outcome(item, error=reason) for item in batch]

@@ -37,6 +37,8 @@ def choose_device(stated: str) -> str:
         device = torch.device(stated)
     except RuntimeError as error:
         raise UserError(f"--device {stated}: say auto, cpu, cuda or cuda:0") from error
+    if device.type == "cpu" and device.index:
+        raise UserError(f"--device {stated}: there is one cpu; say cpu")
     if device.type not in ("cpu", "cuda"):
         raise UserError(f"--device {stated}: only cpu and cuda are supported")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -53,7 +55,7 @@ def choose_dtype(stated: str, device: str, deterministic: bool) -> str:
         UserError: The precision is unknown, or does not go with `--deterministic`.
     """
     if stated == "auto":
-        return "float32" if deterministic or device == "cpu" else "bfloat16"
+        return "float32" if deterministic or device.startswith("cpu") else "bfloat16"
     if stated not in DTYPES:
         raise UserError(f"--dtype {stated}: say auto, {' or '.join(DTYPES)}")
     if deterministic and stated != "float32":
@@ -61,11 +63,13 @@ def choose_dtype(stated: str, device: str, deterministic: bool) -> str:
     return stated
 
 
-def set_deterministic(wanted: bool) -> None:
-    """Ask torch for deterministic kernels only; on the CPU they are the usual ones."""
-    if wanted:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has none without it
-    torch.use_deterministic_algorithms(wanted)
+def set_arithmetic(deterministic: bool) -> None:
+    """Make float32 mean float32 on CUDA (no TF32), and ask for deterministic kernels only where wanted."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS has no deterministic kernels without it
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def describe_environment() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self
 
 from PIL import Image
 
@@ -54,8 +54,8 @@ class Loadable(Protocol):
             UserError: The weights are missing or do not fit.
         """
 
-    @staticmethod
-    def check_weights(directory: Path) -> None:
+    @classmethod
+    def check_weights(cls, directory: Path) -> None:
         """See from the files' headers whether `load` would work; raises as it does."""
 
     @staticmethod
@@ -63,7 +63,6 @@ class Loadable(Protocol):
         """Write a tiny stand-in in the layout of the real weights, under a name of its own."""
 
 
-@runtime_checkable
 class ReportWriter(Protocol):
     """A model that reads images."""
 
@@ -71,7 +70,6 @@ class ReportWriter(Protocol):
         """One report a request, in order."""
 
 
-@runtime_checkable
 class ImageDrawer(Protocol):
     """A model that draws images."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from unix_bench.errors import UserError
 from unix_bench.records.atomic import write_atomic, writing_to
 from unix_bench.records.schema import Results, RunRecord, Sample
+from unix_bench.settings import expand
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.json"
@@ -86,12 +88,12 @@ class RunFolder:
             UserError: The disk is full.
         """
         path = self.path / f"samples-{writer}.jsonl"
-        lines = "".join(sample.model_dump_json(exclude_none=True) + "\n" for sample in samples)
+        lines = b"".join(_one_line(sample) for sample in samples)
         with writing_to(self.path), path.open("a+b") as stream:
             whole = _end_of_last_line(stream)
             stream.truncate(whole)
             try:
-                stream.write(lines.encode("utf-8", "replace"))
+                stream.write(lines)
                 stream.flush()
                 os.fsync(stream.fileno())
             except OSError:
@@ -118,6 +120,11 @@ class RunFolder:
         write_atomic(place / RESULTS_FILE, _as_json(results))
         return place / RESULTS_FILE
 
+    def forget_results(self) -> None:
+        """Remove every scoring: the predictions they rest on change."""
+        for path in self.score_files():
+            path.unlink()
+
     def results(self, folder: str) -> Results | None:
         """A scoring of this run, or None where there is none yet."""
         path = self.path / SCORES / folder / RESULTS_FILE
@@ -137,7 +144,14 @@ def _end_of_last_line(stream: io.BufferedRandom) -> int:
 
 
 def _as_json(record: BaseModel) -> bytes:
-    return (record.model_dump_json(indent=1) + "\n").encode()
+    """Indented; what is no Unicode (a lone surrogate) becomes a question mark."""
+    text = json.dumps(record.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "replace")
+
+
+def _one_line(sample: Sample) -> bytes:
+    text = json.dumps(sample.model_dump(exclude_none=True), ensure_ascii=False)
+    return (text + "\n").encode("utf-8", "replace")
 
 
 def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
@@ -162,6 +176,24 @@ def all_runs(results: Path) -> Iterator[RunFolder]:
         yield RunFolder(path.parent)
 
 
+def find_results(reference: str, results: Path) -> Results:
+    """The results that RUN names: those in the named folder, else the newest of the run (under `id:protocol`'s).
+
+    Raises:
+        UserError: None fit, or the record is damaged.
+    """
+    path = expand(Path(reference))
+    for file in (path, path / RESULTS_FILE):
+        if file.name == RESULTS_FILE and file.is_file():
+            return read_record(file, Results)
+    run, protocol = find_run(reference, results)
+    for file in run.score_files():
+        found = read_record(file, Results)
+        if protocol in (None, found.score_spec["protocol"]):
+            return found
+    raise UserError(f"{run.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them")
+
+
 def find_run(reference: str, results: Path) -> tuple[RunFolder, str | None]:
     """The run that RUN names, and the protocol where it says `id:protocol`.
 
@@ -172,7 +204,7 @@ def find_run(reference: str, results: Path) -> tuple[RunFolder, str | None]:
     Raises:
         UserError: None or several runs fit.
     """
-    path = Path(reference).expanduser()
+    path = expand(Path(reference))
     for place in (path, *path.parents):
         if path.exists() and (place / RUN_FILE).is_file():
             return RunFolder(place), None

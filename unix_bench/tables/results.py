@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.markup import escape
 from rich.table import Table
 
 from unix_bench.records import Metric, Results
@@ -18,7 +19,7 @@ def print_results(results: Results) -> None:
     spec, counts = results.predict_spec, results.counts
     encoder = results.score_spec["encoder"]
     title = f"{spec['model']} | {spec['task']} | {spec['data']} | protocol {results.score_spec['protocol']}"
-    table = Table(title=title + (f" | {encoder}" if encoder else ""), title_justify="left")
+    table = Table(title=escape(title + (f" | {encoder}" if encoder else "")), title_justify="left")
     table.add_column("")
     table.add_column("n", justify="right")
     for name in names:
@@ -36,7 +37,8 @@ def print_results(results: Results) -> None:
         console.print(FLAGS[flag], markup=False, highlight=False)
     counted = f"{counts.ok} predicted, {counts.failed} failed, {counts.skipped} skipped of {counts.total} studies"
     console.print(counted + (" | DEMO: a stand-in's numbers" if results.demo else ""), highlight=False)
-    console.print(f"run {results.run}" + (" | RESTRICTED data" if results.restricted else ""), highlight=False)
+    run = f"run {results.run}" + (" | RESTRICTED data" if results.restricted else "")
+    console.print(run, markup=False, highlight=False)
 
 
 def _cell(metric: Metric, notes: list[str]) -> str:

@@ -67,8 +67,11 @@ class TaskAdapter(Protocol):
         """sha256 of the encoder's weights."""
 
     @property
-    def definition(self) -> dict[str, str]:
-        """What else defines its numbers, for the signature of every value."""
+    def reads_reference_images(self) -> bool:
+        """Does its scoring open the real images?"""
+
+    def definition(self, metric: str) -> dict[str, str]:
+        """What else defines a metric of its, for the signature."""
 
     def lacks(self, study: Study) -> str | None:
         """What the study lacks to take part, or None."""
@@ -82,6 +85,9 @@ class TaskAdapter(Protocol):
 
     def keep(self, run: RunFolder, study_id: str, output: Any) -> Sample:
         """Store an output in the run's folder."""
+
+    def check_prediction(self, line: Mapping[str, Any], folder: Path) -> None:
+        """See whether a line of a predictions file is well-formed; raises ValueError as `import_prediction` does."""
 
     def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
         """Store one line of somebody's predictions file, whose paths are relative to `folder`.

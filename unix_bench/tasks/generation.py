@@ -30,6 +30,7 @@ class GenerationTask:
 
     encoder = DemoDino.name
     stand_in_scores = DemoDino.stand_in
+    reads_reference_images = True
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -39,13 +40,13 @@ class GenerationTask:
     def encoder_digest(self) -> str:
         return self._encoder.digest
 
-    @property
-    def definition(self) -> dict[str, str]:
+    def definition(self, metric: str) -> dict[str, str]:
+        own = {"fd": {"covariance": "over n - 1"}, "kd": {"kernel": "(x.y / d + 1)^3, unbiased, all rows"}}
         return {
             "reference": "real image of the same study",
             "encoder": f"{self.encoder}@{self.encoder_digest[:8]}",
             "geometry": self._encoder.geometry,
-            "k": str(NEIGHBOURS),
+            **own.get(metric.partition("_")[0], {"k": str(NEIGHBOURS)}),
         }
 
     def lacks(self, study: Study) -> str | None:
@@ -58,19 +59,29 @@ class GenerationTask:
     def keep(self, run: RunFolder, study_id: str, output: Image.Image) -> Sample:
         return Sample(id=study_id, image=run.add_image(output))
 
+    def check_prediction(self, line: Mapping[str, Any], folder: Path) -> None:
+        self._predicted_path(line, folder)
+
     def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
-        stated = line.get("image")
-        if not isinstance(stated, str) or not stated:
-            raise ValueError('it has no path under "image"')
-        path = (folder / stated).resolve()
-        if not path.is_relative_to(folder.resolve()):
-            raise ValueError(f"image '{stated}' leaves the folder of the predictions file")
+        path = self._predicted_path(line, folder)
         try:
             open_image(path)
             content = path.read_bytes()
         except (UnreadableImage, OSError) as error:
             return Sample(id=line["id"], error=str(error))
         return Sample(id=line["id"], image=run.add_image_bytes(content, path.suffix.lower()))
+
+    def _predicted_path(self, line: Mapping[str, Any], folder: Path) -> Path:
+        stated = line.get("image")
+        if not isinstance(stated, str) or not stated:
+            raise ValueError('it has no path under "image"')
+        try:
+            path = (folder / stated).resolve()
+        except (RuntimeError, OSError) as error:
+            raise ValueError(f"image '{stated}' is no path: {error}") from error
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"image '{stated}' leaves the folder of the predictions file")
+        return path
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], progress: ProgressLine) -> Scored:
         if any(pair.sample.error is not None for pair in pairs):

@@ -13,7 +13,7 @@ from unix_bench.data import Study, open_image
 from unix_bench.execution import ProgressLine
 from unix_bench.models import ReportRequest, ReportWriter
 from unix_bench.records import RunFolder, Sample
-from unix_bench.scoring.report import TOKENISER, bleu, rouge_l
+from unix_bench.scoring.report import ROUGE_TOKENISER, TOKENISER, bleu, rouge_l
 from unix_bench.tasks.base import Pair, Row, Scored, Value
 
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l")
@@ -25,13 +25,14 @@ class ReportTask:
     encoder = None
     encoder_digest = None
     stand_in_scores = False
+    reads_reference_images = False
 
     def __init__(self, instruction: str) -> None:
         self.instruction = instruction
 
-    @property
-    def definition(self) -> dict[str, str]:
-        return {"tokeniser": TOKENISER, "aggregate": "mean over reports"}
+    def definition(self, metric: str) -> dict[str, str]:
+        tokeniser = ROUGE_TOKENISER if metric == "rouge_l" else TOKENISER
+        return {"tokeniser": tokeniser, "aggregate": "mean over reports"}
 
     def lacks(self, study: Study) -> str | None:
         return None if study.reference.report is not None else "no reference report"
@@ -53,9 +54,12 @@ class ReportTask:
     def keep(self, run: RunFolder, study_id: str, output: str) -> Sample:
         return Sample(id=study_id, report=output)
 
-    def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
+    def check_prediction(self, line: Mapping[str, Any], folder: Path) -> None:
         if not isinstance(line.get("report"), str):
             raise ValueError('it has no text under "report"')
+
+    def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
+        self.check_prediction(line, folder)
         return Sample(id=line["id"], report=line["report"])
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], progress: ProgressLine) -> Scored:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,13 @@ from unix_bench.models.base import ImageRequest, ReportRequest
 from unix_bench.models.unix.config import UniXConfig
 from unix_bench.models.unix.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.unix.flow import SamplerSettings
-from unix_bench.models.unix.model import UniX
+from unix_bench.models.unix.model import UniX, has_tokenizer
 
 NOT_SAMPLER = ("rotary_bf16", "size")  # settings of the model and of the image, not of the walk to it
+SETTINGS = {
+    "report": ("max_new_tokens", "rotary_bf16"),
+    "generation": (*(field.name for field in fields(SamplerSettings)), *NOT_SAMPLER),
+}
 
 
 class UniXAdapter:
@@ -34,9 +39,15 @@ class UniXAdapter:
         """Check the settings; size 0 becomes the largest square the weights have positions for."""
         config = UniXConfig.from_directory(directory)
         settings = dict(stated)
+        wrong = sorted(set(settings) ^ set(SETTINGS[task]))
+        if wrong:
+            raise UserError(
+                f"a UniX card's settings for {task} are {', '.join(SETTINGS[task])}: see to {', '.join(wrong)}"
+            )
         if task == "report":
-            if settings["max_new_tokens"] < 1:
-                raise UserError(f"max_new_tokens must be 1 or more, not {settings['max_new_tokens']}")
+            limit = config.language.max_position_embeddings
+            if not isinstance(settings["max_new_tokens"], int) or not 1 <= settings["max_new_tokens"] <= limit:
+                raise UserError(f"max_new_tokens must be 1 to {limit}, not {settings['max_new_tokens']}")
             return settings
         stride = config.vae.ddconfig.stride
         largest = config.max_latent_size * stride
@@ -52,9 +63,22 @@ class UniXAdapter:
     @classmethod
     def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> UniXAdapter:
         rotary_bf16 = bool(settings["rotary_bf16"])
-        return cls(UniX.from_pretrained(directory, getattr(torch, dtype), device, rotary_bf16), settings)
+        model = UniX.from_pretrained(directory, getattr(torch, dtype), device, rotary_bf16)
+        cls.check_tokenizer(directory)
+        return cls(model, settings)
 
-    check_weights = staticmethod(UniX.check_pretrained)
+    @staticmethod
+    def check_tokenizer(directory: Path) -> None:
+        """The bench speaks to UniX in words."""
+        if not has_tokenizer(directory):
+            raise UserError(f"{directory} holds no tokenizer: copy tokenizer.json and tokenizer_config.json there")
+
+    @classmethod
+    def check_weights(cls, directory: Path) -> None:
+        """See from the files' headers whether `load` would work; raises as it does."""
+        UniX.check_pretrained(directory)
+        cls.check_tokenizer(directory)
+
     write_demo_weights = staticmethod(write_demo_weights)
 
     def write(self, requests: Sequence[ReportRequest]) -> list[str]:

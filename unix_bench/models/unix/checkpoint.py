@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -175,14 +176,17 @@ def load(module: nn.Module, ties: list[Tie], path: Path, unused: re.Pattern[str]
 
 
 def save(module: nn.Module, ties: list[Tie], path: Path, dtype: torch.dtype) -> None:
-    """Write the parameters of `module` under the file's names; `load` reads them back."""
+    """Write the parameters of `module` under the file's names; `load` reads them back. Raises OSError."""
     parameters = dict(module.named_parameters())
     tensors: dict[str, Tensor] = {}
     for tie in ties:
         rows = parameters[tie.parameter].detach()[tie.parameter_rows]
         whole = tensors.setdefault(tie.key, torch.empty(tie.shape, dtype=dtype))
         whole[tie.key_rows] = rows.reshape(whole[tie.key_rows].shape).to(dtype)
-    save_file(tensors, path, metadata={"format": "pt"})
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # how the library says that the disk is full
+        raise OSError(str(error)) from error
 
 
 def parameter_shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -54,6 +54,12 @@ class VisionConfig(_Section):
     num_attention_heads: int = Field(16, gt=0)
     intermediate_size: int = Field(4096, gt=0)
 
+    @model_validator(mode="after")
+    def _divisible(self) -> VisionConfig:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads")
+        return self
+
     @property
     def num_patches(self) -> int:
         return (self.image_size // self.patch_size) ** 2
@@ -72,9 +78,9 @@ class AutoencoderConfig(_Section):
     attn_resolutions: tuple[int, ...] = (16,)
 
     @model_validator(mode="after")
-    def _supported(self) -> AutoencoderConfig:
-        if self.resolution // 16 != self.stride:  # the reference lays tokens out by resolution // 16
-            raise ValueError(f"ch_mult halves to 1/{self.stride}, resolution {self.resolution} // 16 says otherwise")
+    def _divisible(self) -> AutoencoderConfig:
+        if any(self.ch * factor % 32 for factor in self.ch_mult):
+            raise ValueError(f"ch {self.ch} times ch_mult is not a multiple of 32, the number of norm groups")
         return self
 
     @property
@@ -152,7 +158,7 @@ class UniXConfig(_Section):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(f"{path}: {where or 'config'}: {first['msg']}") from error
-        except (ValueError, yaml.YAMLError) as error:
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
             raise UserError(f"{path} is not a valid configuration file: {error}") from error
 
     def to_json(self, **extra: Any) -> str:

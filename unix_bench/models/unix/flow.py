@@ -44,6 +44,15 @@ class SamplerSettings:
     cfg_renorm_min: float = 0.0
 
     def __post_init__(self) -> None:
+        numbers = (
+            self.timestep_shift,
+            self.cfg_text_scale,
+            self.cfg_img_scale,
+            *self.cfg_interval,
+            self.cfg_renorm_min,
+        )
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("the sampler's settings must be finite numbers")
         if self.num_timesteps < 2:
             raise ValueError(f"num_timesteps must be 2 or more, not {self.num_timesteps}")
         if self.timestep_shift <= 0:
@@ -53,6 +62,10 @@ class SamplerSettings:
             raise ValueError(f"cfg_renorm_type must be one of {known}, not '{self.cfg_renorm_type}'")
         if len(self.cfg_interval) != 2:
             raise ValueError(f"cfg_interval must be two numbers, not {self.cfg_interval}")
+        if self.cfg_interval[0] > self.cfg_interval[1]:
+            raise ValueError(f"cfg_interval must rise, not {self.cfg_interval}")
+        if not 0.0 <= self.cfg_renorm_min <= 1.0:
+            raise ValueError(f"cfg_renorm_min must lie between 0 and 1, not {self.cfg_renorm_min}")
 
     def guided(self, t: float) -> bool:
         """Does guidance change the velocity at time t?"""

@@ -71,7 +71,7 @@ class UniX(nn.Module):
         model.vision.get_submodule("embeddings").register_buffer("position_ids", positions, persistent=False)
         checkpoint.load(*model._main_file(directory), checkpoint.UNUSED_MAIN)
         checkpoint.load(*model._vae_file(checkpoint.find_vae_file(directory)), checkpoint.UNUSED_VAE)
-        if any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")):
+        if has_tokenizer(directory):
             model.tokenizer = _load_tokenizer(directory)
         return model.eval()
 
@@ -158,6 +158,8 @@ class UniX(nn.Module):
         """
         if not all(ids):
             raise ValueError("each text needs at least one token")
+        if max(map(len, ids)) > self.config.language.max_position_embeddings:
+            raise ValueError(f"a text is longer than {self.config.language.max_position_embeddings} tokens")
         lengths = torch.tensor([len(one) for one in ids], device=self.device)
         longest = max(len(one) for one in ids)
         padded = torch.tensor([[*one, *[0] * (longest - len(one))] for one in ids], device=self.device)
@@ -214,7 +216,10 @@ class UniX(nn.Module):
             hidden = self.language.read(self.language.embed_tokens(last), context.positions[:, None], context, mask)
             context.advance(1)
             context.positions = context.positions + 1
-            last = self.logits(hidden[:, -1:]).argmax(-1)
+            scores = self.logits(hidden[:, -1:])
+            if not torch.isfinite(scores).all():
+                raise ValueError("the model's scores of the next word are NaN or Inf")
+            last = scores.argmax(-1)
             for index, token in enumerate(last[:, 0].tolist()):
                 if token == eos:
                     open_answers.discard(index)
@@ -321,6 +326,8 @@ class UniX(nn.Module):
 
     def _latent_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         stride, side = self.config.vae.ddconfig.stride, self.config.max_latent_size
+        if self.config.vae.ddconfig.resolution // 16 != stride:  # the reference lays tokens out by resolution // 16
+            raise ValueError(f"the VAE halves to 1/{stride}, its nominal resolution // 16 says otherwise")
         if any(pixels <= 0 or pixels % stride or pixels // stride > side for pixels in size):
             raise ValueError(
                 f"size {size[0]} x {size[1]}: each side must be a multiple of {stride} and at most {stride * side}"
@@ -376,9 +383,20 @@ class UniX(nn.Module):
 
 
 def to_images(decoded: Tensor) -> list[Image.Image]:
-    """Decoded [n, 3, H, W] about [-1, 1] to 8-bit RGB, clamped and truncated as the reference does."""
+    """Decoded [n, 3, H, W] about [-1, 1] to 8-bit RGB, clamped and truncated as the reference does.
+
+    Raises:
+        ValueError: A pixel is not finite.
+    """
+    if not torch.isfinite(decoded).all():
+        raise ValueError("the model drew NaN or Inf")
     pixels = ((decoded * 0.5 + 0.5).clamp(0.0, 1.0) * 255.0).to(torch.uint8).permute(0, 2, 3, 1)
     return [Image.fromarray(np.ascontiguousarray(one)) for one in pixels.cpu().numpy()]
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Do the files of a tokenizer lie in the directory?"""
+    return any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "tokenizer.model"))
 
 
 def _load_tokenizer(directory: Path) -> Any:
@@ -386,6 +404,6 @@ def _load_tokenizer(directory: Path) -> Any:
 
     try:
         return AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{directory}: the tokenizer files cannot be read ({first}): copy them again") from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+ROUGE_TOKENISER = "lower case, a-z and digits, no stemming"
 NOT_A_WORD = re.compile(r"[^a-z0-9]+")
 
 
