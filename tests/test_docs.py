@@ -51,6 +51,10 @@ def small(data: DataSet, place: Path) -> None:
 @pytest.mark.parametrize(("page", "command"), commands())
 def test_command(page: str, command: str) -> None:
     small(read_folder(DEMO), Path("my_folder"))
+    if "--subset" in command:  # the page makes it in the line before
+        CliRunner().invoke(
+            main, ["data", "subset", "demo", "--name", "nightly-32", "--size", "32", "--task", "generation"]
+        )
     result = CliRunner().invoke(main, [*shlex.split(command)[1:], *(["--quiet"] if " run " in command else [])])
     assert result.exit_code == 0, result.output
 

@@ -95,6 +95,7 @@ def main() -> None:
 @task_option
 @data_option
 @click.option("--weights", type=FOLDER, help="The model's weights, or the folder that holds them.")
+@click.option("--subset", help="A fixed subset, made by `unix-bench data subset`.", metavar="NAME")
 @limit_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the run; each sample's follows from it.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch.  [default: the task card's]")
@@ -127,7 +128,7 @@ def run(
     from unix_bench.plan import PredictOptions
 
     scoring = _score_options(on_error, options)
-    names = ("limit", "seed", "batch_size", "device", "dtype", "deterministic", "quiet")
+    names = ("subset", "limit", "seed", "batch_size", "device", "dtype", "deterministic", "quiet")
     wanted = [
         PredictOptions(
             model,
@@ -287,6 +288,20 @@ def data_describe(reference: str, task: str, as_json: bool) -> None:
         return
     _show_table([{"": key, "value": value} for key, value in card.items()], as_json)
     _show_table([{"finding": name, **counts} for name, counts in findings.items()], as_json)
+
+
+@data_group.command("subset")
+@click.argument("reference", metavar="NAME|PATH")
+@click.option("--name", required=True, help="What `--subset` will call it, such as nightly-512.")
+@click.option("--size", type=click.IntRange(min=1), required=True, help="At most so many studies.")
+@click.option("--task", default="report", show_default=True, help="Whose studies.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides which patients.")
+def data_subset(reference: str, name: str, size: int, task: str, seed: int) -> None:
+    """Choose a fixed subset of whole patients, every finding in its share, and keep it for `run --subset`."""
+    from unix_bench.inspect_data import make_subset
+
+    subset, path = make_subset(reference, name, size, task, seed, _settings())
+    click.echo(f"wrote {path}: {len(subset.ids)} studies, {subset.tag}")
 
 
 @main.command()

@@ -10,7 +10,7 @@ from typing import Any
 
 from unix_bench import registry
 from unix_bench.cards import ModelCard, TaskCard, Value
-from unix_bench.data import DataSet, ImageCheck, Study, check_images, open_data
+from unix_bench.data import DataSet, ImageCheck, Study, Subset, check_images, load_subset, open_data
 from unix_bench.errors import UserError, unknown_name
 from unix_bench.execution import ProgressLine, choose_device, choose_dtype, describe_environment
 from unix_bench.records import RunRecord
@@ -36,6 +36,7 @@ class PredictOptions:
     task: str
     data: str = "demo"
     weights: Path | None = None
+    subset: str | None = None
     limit: int | None = None
     seed: int = 0
     batch_size: int | None = None
@@ -76,7 +77,8 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     data = open_data(options.data, task.sets, settings)
     for note in data.notes:
         print(f"WARNING: {note}", file=sys.stderr)
-    eligible = eligible_studies(data, adapter, options.limit)
+    subset = load_subset(options.subset, data) if options.subset is not None else None
+    eligible = eligible_studies(data, adapter, subset, options.limit)
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device, options.deterministic)
     family = registry.model_class(card.family)
@@ -95,6 +97,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
         instruction=task.instruction,
         settings=family.complete_settings(weights, task.name, stated),
         seed=options.seed,
+        subset=subset.tag if subset else None,
         limit=options.limit,
         batch_size=options.batch_size or task.batch_size,
         dtype=dtype,
@@ -125,13 +128,16 @@ def new_record(spec: PredictSpec, data: DataSet, pixel_digest: str, demo: bool) 
     )
 
 
-def eligible_studies(data: DataSet, adapter: TaskAdapter, limit: int | None) -> list[Study]:
-    """The studies that have what the task needs, in order; the first `limit` of them.
+def eligible_studies(data: DataSet, adapter: TaskAdapter, subset: Subset | None, limit: int | None) -> list[Study]:
+    """The studies that have what the task needs, in order: those of the subset, the first `limit` of them.
 
     Raises:
         UserError: None has.
     """
-    eligible = [study for study in data.studies if adapter.lacks(study) is None]
+    wanted = None if subset is None else set(subset.ids)
+    eligible = [
+        study for study in data.studies if (wanted is None or study.id in wanted) and adapter.lacks(study) is None
+    ]
     if not eligible:
         raise UserError(f"data '{data.name}' has no study for this task: {adapter.lacks(data.studies[0])} in any row")
     return eligible[:limit]

@@ -47,7 +47,7 @@ def import_predictions(
     task = registry.task(task_name)
     adapter = adapter_for(task)
     data = open_data(data_name, task.sets, settings)
-    eligible = eligible_studies(data, adapter, limit)
+    eligible = eligible_studies(data, adapter, None, limit)
     known = {study.id for study in data.studies}
     lines = dict(_lines(file, known))
     spec = PredictSpec(
@@ -60,6 +60,7 @@ def import_predictions(
         instruction=task.instruction,
         settings={},
         seed=0,
+        subset=None,
         limit=limit,
         batch_size=1,
         dtype="not known",

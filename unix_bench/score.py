@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from unix_bench import registry
 from unix_bench.cards import TaskCard
-from unix_bench.data import FINDINGS, DataSet, Study, check_images, open_data
+from unix_bench.data import FINDINGS, DataSet, Study, Subset, check_images, load_subset, open_data
 from unix_bench.errors import TooManyFailures, UserError, unknown_name
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies
@@ -59,7 +59,8 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     protocol = choose_protocol(task, options.protocol)
     adapter = adapter_for(task)
     data = _same_data(run, record, task, settings)
-    eligible = eligible_studies(data, adapter, record.predict_spec["limit"])
+    subset = _subset(record, data)
+    eligible = eligible_studies(data, adapter, subset, record.predict_spec["limit"])
     spec = ScoreSpec(
         protocol=protocol,
         protocol_version=task.protocols[protocol],
@@ -85,7 +86,9 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     rows = _rows(kept, options.per_pathology)
     with ProgressLine("scoring", len(kept), options.quiet) as line:
         scored = adapter.score(run, kept, rows, line)
-    considered = data.studies[: data.studies.index(eligible[-1]) + 1] if record.predict_spec["limit"] else data.studies
+    considered = [study for study in data.studies if subset is None or study.id in subset.ids]
+    if record.predict_spec["limit"]:
+        considered = considered[: considered.index(eligible[-1]) + 1]
     skipped = sum(adapter.lacks(study) is not None for study in considered)
     counts = Counts(total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped)
     results = Results(
@@ -121,6 +124,16 @@ def check_failures(results: Results, max_failed: float) -> None:
             f"{counts.failed} of {predicted} samples failed, more than --max-failed {max_failed:g} allows "
             "(the results above leave them out as --on-error says)"
         )
+
+
+def _subset(record: RunRecord, data: DataSet) -> Subset | None:
+    tag = record.predict_spec["subset"]
+    if tag is None:
+        return None
+    subset = load_subset(str(tag).rpartition("@")[0], data)
+    if subset.tag != tag:
+        raise UserError(f"subset {subset.name} changed since {record.id} was predicted: restore it, or run again")
+    return subset
 
 
 def _pixels(
@@ -173,6 +186,7 @@ def _metric(
         **adapter.definition(value.name),
         "reference_text": data.reference_text,
         "data": f"{predicted['data']}@{str(predicted['data_digest'])[:8]}",
+        **({"subset": str(predicted["subset"])} if predicted["subset"] else {}),
         **({"pixels": spec.pixels[:8]} if spec.pixels else {}),
         "uncertain": "not positive" if row.pathology else "not used",
         "n": str(len(row.members)),

@@ -22,6 +22,7 @@ class PredictSpec:
         instruction: Question put to the model, if the task has one.
         settings: Sampler or decoder settings, complete.
         seed: Of the run; a sample's own seed follows from it, the task and the sample's id.
+        subset: Name of a fixed subset and digest of its ids; None: the whole set.
         limit: The first so many eligible studies; None: all.
         batch_size: Fixes the batch plan, and with it the last digits.
         dtype, device: "float32" | "bfloat16"; "cpu" | "cuda".
@@ -37,6 +38,7 @@ class PredictSpec:
     instruction: str | None
     settings: dict[str, Any]
     seed: int
+    subset: str | None
     limit: int | None
     batch_size: int
     dtype: str

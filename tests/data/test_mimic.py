@@ -215,7 +215,6 @@ def damage(tree: Tree, what: str) -> None:
         ("split name", "row 2: split 'testing' is not one of train, validate, test"),
         ("column", "has no column study_id and no column subject_id"),
         ("label", r"chexpert\.csv\.gz, row 2: Edema is '3\.0'"),
-        ("report", r"s50900001\.txt is not UTF-8 \(byte 10\)"),
         ("id", "row 2: an id is malformed"),
     ],
 )
@@ -224,6 +223,22 @@ def test_a_broken_index_ends_the_run(tree: Tree, what: str, message: str) -> Non
     damage(tree, what)
     with pytest.raises(UserError, match=message):
         read(tree)
+
+
+def test_a_broken_report_is_one_bad_sample(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree.write()
+    damage(tree, "report")
+    bad = [study for study in read(tree).studies if study.problem]
+    assert {study.study_id for study in bad} == {"50900001"}
+    assert "s50900001.txt is not UTF-8 (byte 10)" in bad[0].problem
+    monkeypatch.setenv("UNIX_BENCH_MIMIC_ROOT", str(tree.root))
+    words = ["run", "--model", "unix", "--task", "report", "--data", "mimic_cxr", "--limit", "4", "--quiet", "--json"]
+    words += ["--set", "max_new_tokens=2"]
+    stopped = CliRunner().invoke(main, words)
+    assert stopped.exit_code == 2
+    assert "s50900001.txt is not UTF-8" in stopped.stderr
+    dropped = CliRunner().invoke(main, [*words, "--on-error", "drop-pair", "--max-failed", "1"])
+    assert json.loads(dropped.stdout)["counts"]["failed"] == len(bad)
 
 
 def test_an_archive_with_a_path_that_escapes(tree: Tree) -> None:

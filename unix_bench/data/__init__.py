@@ -12,6 +12,7 @@ from unix_bench.data.iu_xray import read_iu_xray
 from unix_bench.data.loading import load_images
 from unix_bench.data.mimic import read_mimic
 from unix_bench.data.study import FINDINGS, DataSet, Inputs, Reference, Study
+from unix_bench.data.subsets import Subset, choose_subset, load_subset, subset_path
 from unix_bench.errors import unknown_name
 from unix_bench.settings import Settings, expand
 
@@ -24,14 +25,18 @@ __all__ = [
     "Inputs",
     "Reference",
     "Study",
+    "Subset",
     "UnreadableImage",
     "audit",
     "check_images",
+    "choose_subset",
     "describe",
     "load_images",
+    "load_subset",
     "open_data",
     "open_image",
     "read_folder",
+    "subset_path",
 ]
 
 DEMO = Path(__file__).parent.parent / "demo_cxr"

@@ -38,7 +38,7 @@ class ImageCheck:
     Attributes:
         pixel_digest: sha256 over ids and file contents, in order.
         opened: Study id -> its image, where it could be decoded.
-        unreadable: Study id -> why its image cannot be used.
+        unreadable: Study id -> why its image, or the study, cannot be used.
     """
 
     pixel_digest: str
@@ -75,6 +75,8 @@ def check_images(studies: Sequence[Study], cache: Path, advance: Callable[[], No
 
 def _look(study: Study, known: dict[str, Opened]) -> Opened | str:
     """The study's image, or the reason why it cannot be used."""
+    if study.problem is not None:
+        return study.problem
     path = study.inputs.image
     try:
         state = path.stat()

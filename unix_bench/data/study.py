@@ -77,11 +77,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Study:
-    """One row of a test set; `where` names its file and row."""
+    """One row of a test set.
+
+    Attributes:
+        where: Its file and row.
+        problem: Why it cannot be used although it belongs to the set; `--on-error` decides what that means.
+    """
 
     inputs: Inputs
     reference: Reference
     where: str = ""
+    problem: str | None = None
     patient_id: str | None = None
     study_id: str | None = None
     view: str | None = None

@@ -50,7 +50,7 @@ class GenerationTask:
         }
 
     def lacks(self, study: Study) -> str | None:
-        return None if study.inputs.prompt is not None else "no prompt"
+        return None if study.problem or study.inputs.prompt is not None else "no prompt"
 
     def predict(self, model: ImageDrawer, studies: Sequence[Study], seeds: Sequence[int]) -> Sequence[Image.Image]:
         pairs = zip(studies, seeds, strict=True)

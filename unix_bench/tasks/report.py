@@ -35,7 +35,7 @@ class ReportTask:
         return {"tokeniser": tokeniser, "aggregate": "mean over reports"}
 
     def lacks(self, study: Study) -> str | None:
-        return None if study.reference.report is not None else "no reference report"
+        return None if study.problem or study.reference.report is not None else "no reference report"
 
     def predict(self, model: ReportWriter, studies: Sequence[Study], seeds: Sequence[int]) -> Sequence[str]:
         """Reports; decoding is greedy, so the seeds are not used."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from unix_bench.cards import SetCard
 from unix_bench.data.mimic.annotations import Annotation, read_annotations
 from unix_bench.data.mimic.index import ImageRow, read_images, read_labels
-from unix_bench.data.mimic.reports import Reports, study_folder
+from unix_bench.data.mimic.reports import Reports, UnreadableReport, study_folder
 from unix_bench.data.study import DataSet, Inputs, Reference, Study
 from unix_bench.errors import UserError
 from unix_bench.settings import PREFIX, Settings
@@ -38,18 +39,20 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
     labels = read_labels(settings.mimic_root, card.labels)
     studies, splits = [], Counter[str]()
     seen: set[str | None] = set()
-    for row, text, instruction, indication, own_labels in chosen:
-        if card.one_row_a_prompt and text in seen:
+    for one in chosen:
+        row = one.row
+        if card.one_row_a_prompt and one.text in seen:
             continue
-        seen.add(text)
+        seen.add(one.text)
         splits[row.split] += 1
         image = Path(place.format(dicom_id=row.dicom_id, study_id=row.study_id, subject_id=row.subject_id,
                                   folder=f"{study_folder(row.subject_id)}/s{row.study_id}"))  # fmt: skip
         studies.append(
             Study(
-                Inputs(row.dicom_id, image, text, instruction, indication),
-                Reference(image, text, labels.get(row.study_id, {}) if own_labels is None else own_labels),
+                Inputs(row.dicom_id, image, one.text, one.instruction, one.indication),
+                Reference(image, one.text, labels.get(row.study_id, {}) if one.labels is None else one.labels),
                 f"MIMIC-CXR split file, row {row.row}",
+                one.problem,
                 patient_id=row.subject_id,
                 study_id=row.study_id,
                 view=row.view,
@@ -64,7 +67,16 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
     )  # fmt: skip
 
 
-Chosen = tuple[ImageRow, str | None, str | None, str | None, Mapping[str, int] | None]
+@dataclass(frozen=True)
+class Chosen:
+    """An image of the set and what goes with it; labels of None: those of the official file."""
+
+    row: ImageRow
+    text: str | None = None
+    instruction: str | None = None
+    indication: str | None = None
+    labels: Mapping[str, int] | None = None
+    problem: str | None = None
 
 
 def _official(card: SetCard, settings: Settings, index: Mapping[str, ImageRow]) -> Iterator[Chosen]:
@@ -72,12 +84,16 @@ def _official(card: SetCard, settings: Settings, index: Mapping[str, ImageRow]) 
     reports = Reports(settings.mimic_reports or settings.mimic_root or Path(), _exceptions(settings))
     for row in index.values():
         if row.split == card.split and (not card.views or row.view in card.views):
-            sections = reports.sections(row.subject_id, row.study_id)
+            try:
+                sections = reports.sections(row.subject_id, row.study_id)
+            except UnreadableReport as error:
+                yield Chosen(row, problem=str(error))
+                continue
             if sections is None:
-                yield row, None, None, None, None
+                yield Chosen(row)
             else:
                 text = sections.text(*SECTIONS[card.reference])
-                yield row, text, None, sections.text("indication", "history"), None
+                yield Chosen(row, text, indication=sections.text("indication", "history"))
 
 
 def _annotated(card: SetCard, settings: Settings, index: Mapping[str, ImageRow]) -> Iterator[Chosen]:
@@ -95,7 +111,7 @@ def _annotated(card: SetCard, settings: Settings, index: Mapping[str, ImageRow])
         named[dicom_id] = annotation
         row = index[dicom_id]
         if card.split in (None, row.split) and (not card.views or row.view in card.views):
-            yield row, annotation.text, annotation.instruction, None, annotation.labels
+            yield Chosen(row, annotation.text, annotation.instruction, labels=annotation.labels)
 
 
 def _exceptions(settings: Settings) -> Mapping[str, Mapping[str, str]]:

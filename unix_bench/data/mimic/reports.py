@@ -22,6 +22,10 @@ def study_folder(subject_id: str) -> str:
     return f"files/p{subject_id[:2]}/p{subject_id}"
 
 
+class UnreadableReport(ValueError):
+    """One report that cannot be used; the message names it."""
+
+
 class Reports:
     """Reports of studies, read when asked for.
 
@@ -39,7 +43,8 @@ class Reports:
         """The sections of a study's report; None where it has no report.
 
         Raises:
-            UserError: The archive is damaged, or the report is not UTF-8.
+            UnreadableReport: This one report is not UTF-8.
+            UserError: The archive is damaged.
         """
         name = f"{study_folder(subject_id)}/s{study_id}.txt"
         raw = self._read(name)
@@ -48,7 +53,8 @@ class Reports:
         try:
             return parse_sections(raw.decode("utf-8"), self.exceptions.get(study_id))
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.place}: {name} is not UTF-8 (byte {error.start}): mend the file") from error
+            where = self.place / name if self.place.is_dir() else f"{self.place}: {name}"
+            raise UnreadableReport(f"{where} is not UTF-8 (byte {error.start})") from error
 
     def _read(self, name: str) -> bytes | None:
         if self.place.is_dir():
