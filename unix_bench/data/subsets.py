@@ -49,8 +49,8 @@ class Subset(BaseModel):
 def choose_subset(name: str, data: DataSet, studies: Sequence[Study], size: int, seed: int) -> Subset:
     """Choose at most `size` of the studies: whole patients, in an order that the seed alone decides.
 
-    First each finding, the rarest first, is given patients until it has its share of positives, then any patients
-    follow until the size is reached.
+    Iterative stratification (Sechidis et al., ECML 2011): the patients of the finding that has fewest left are given,
+    one by one, to the side that still wants more of it, inside or outside; those without a finding fill up.
 
     Raises:
         UserError: There are fewer studies than asked for.
@@ -63,24 +63,30 @@ def choose_subset(name: str, data: DataSet, studies: Sequence[Study], size: int,
     order = sorted(patients, key=lambda patient: hashlib.sha256(f"{seed} {patient}".encode()).digest())
     positives = {patient: _positives(patients[patient]) for patient in order}
     total = _positives(studies)
-    chosen: dict[str, None] = {}
-    have, count = Counter[str](), 0
+    share = size / len(studies)
+    inside = {finding: count * share for finding, count in total.items()}  # positives still wanted on either side
+    outside = {finding: count * (1.0 - share) for finding, count in total.items()}
+    room = {True: float(size), False: float(len(studies) - size)}
+    left, chosen = dict.fromkeys(order), set[str]()
 
-    def take(patient: str) -> None:
-        nonlocal count
-        if patient not in chosen and count + len(patients[patient]) <= size:
-            chosen[patient] = None
-            have.update(positives[patient])
-            count += len(patients[patient])
+    def put(patient: str, wanted: bool) -> None:
+        del left[patient]
+        wanted = wanted and len(patients[patient]) <= room[True]
+        room[wanted] -= len(patients[patient])
+        for finding, count in positives[patient].items():
+            (inside if wanted else outside)[finding] -= count
+        if wanted:
+            chosen.add(patient)
 
-    for finding in sorted(total, key=lambda finding: (total[finding], finding)):
-        for patient in order:
-            if have[finding] >= total[finding] * size / len(studies):
-                break
-            if positives[patient][finding]:
-                take(patient)
-    for patient in order:
-        take(patient)
+    while left:
+        rest = Counter(finding for patient in left for finding in positives[patient])
+        if not rest:
+            break
+        finding = min(rest, key=lambda finding: (rest[finding], finding))
+        for patient in [patient for patient in left if positives[patient][finding]]:
+            put(patient, (inside[finding], room[True]) > (outside[finding], room[False]))
+    for patient in list(left):
+        put(patient, room[True] > 0)
     ids = tuple(study.id for study in studies if (study.patient_id or study.id) in chosen)
     return Subset(name=name, data=data.name, data_digest=data.content_digest, seed=seed, ids=ids)
 
