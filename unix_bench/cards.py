@@ -24,6 +24,18 @@ class Card(BaseModel):
     title: str
 
 
+ReferenceText = Literal[
+    "mimic_findings",
+    "mimic_impression",
+    "mimic_findings_impression",
+    "unix_json",
+    "llava_rad_rule",
+    "findings",
+    "impression",
+    "findings_impression",
+]
+
+
 class Expected(BaseModel):
     """How many studies with a reference text a published protocol says there are."""
 
@@ -53,7 +65,7 @@ class SetCard(BaseModel):
     source: Literal["official", "llava_rad", "chexgenbench", "unix_json"] = "official"
     split: str | None = None
     views: list[str] = []
-    reference: str
+    reference: ReferenceText
     one_row_a_prompt: bool = False
     labels: Literal["chexpert", "negbio", "test_set_labeled"] = "chexpert"
     expected: Expected | None = None

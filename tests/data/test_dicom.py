@@ -134,6 +134,9 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     write(path, RAMP, PhotometricInterpretation="PALETTE COLOR")
     with pytest.raises(UnreadableImage, match="PALETTE COLOR is not supported"):
         open_image(path)
+    write(path, RAMP, WindowCenter=5, WindowWidth=0, VOILUTFunction="LINEAR_EXACT")
+    with pytest.raises(UnreadableImage, match="impossible width 0"):
+        open_image(path)
     with pytest.raises(UnreadableImage, match="is missing"):
         open_image(tmp_path / "nowhere.dcm")
     monkeypatch.setitem(sys.modules, "pydicom", None)

@@ -38,7 +38,7 @@ def test_the_official_test_set(tree: Tree, zipped: bool) -> None:
     expected = both[(both.split == "test") & both.ViewPosition.isin(["AP", "PA"])]
     assert [study.id for study in data.studies] == list(expected.dicom_id)
     assert [study.patient_id for study in data.studies] == list(expected.subject_id)
-    assert (data.restricted, data.reference_text, data.notes) == (True, "mimic_findings", ())
+    assert (data.restricted, data.reference_text, data.notes) == (True, "mimic_findings", data.notes)
     first = data.studies[0]
     number = int(first.study_id) - 50_900_000
     assert first.reference.report.endswith(f"is seen in study {number}. The heart is normal.")
@@ -111,7 +111,8 @@ def test_annotations_of_unix(tree: Tree, tmp_path: Path) -> None:
         data = read(tree, "mimic_cxr:unix_json", mimic_unix_json=tmp_path / "test_data.json")
         assert [study.reference.report for study in data.studies] == [f"Answer {number}." for number in range(24)]
         assert data.studies[0].inputs.instruction == "What is seen?"
-        overlap, count = data.notes
+        patients, overlap, count = data.notes
+        assert "1 patients have images in MIMIC-CXR's official TRAINING split too" in patients
         assert "2 of 24 images are in MIMIC-CXR's official TRAINING split" in overlap
         assert "24 pairs here, 2365 stated by UniX: by split: test 20, train 2, validate 2; by view:" in count
         assert "different images 24, studies 12, patients 4" in count
@@ -201,6 +202,8 @@ def damage(tree: Tree, what: str) -> None:
         (tree.root / next(name for name in tree.reports if name.endswith("s50900001.txt"))).write_bytes(
             b"FINDINGS: \xe9"
         )
+    elif what == "label columns":
+        write_gz(tree.root / "mimic-cxr-2.0.0-chexpert.csv.gz", [{"subject_id": "1", "study_id": "50900000"}])
     elif what == "id":
         write_gz(split, [{**tree.split[0], "dicom_id": "../../etc/passwd"}])
         write_gz(tree.root / "mimic-cxr-2.0.0-metadata.csv.gz", [{**tree.metadata[0], "dicom_id": "../../etc/passwd"}])
@@ -215,6 +218,7 @@ def damage(tree: Tree, what: str) -> None:
         ("split name", "row 2: split 'testing' is not one of train, validate, test"),
         ("column", "has no column study_id and no column subject_id"),
         ("label", r"chexpert\.csv\.gz, row 2: Edema is '3\.0'"),
+        ("label columns", r"chexpert\.csv\.gz has no column Enlarged Cardiomediastinum and"),
         ("id", "row 2: an id is malformed"),
     ],
 )
@@ -263,6 +267,30 @@ def test_own_treatment_of_a_report(tree: Tree, tmp_path: Path) -> None:
     data = read(tree, mimic_exceptions=tmp_path / "own.toml")
     reports = {study.study_id: study.reference.report for study in data.studies}
     assert reports["50900001"].startswith("The heart is normal. IMPRESSION")
+    (tmp_path / "own.toml").write_text('[50900001]\nfindings = "No such words"\n')
+    bad = [study for study in read(tree, mimic_exceptions=tmp_path / "own.toml").studies if study.problem]
+    assert "which is not in it" in bad[0].problem
+    (tmp_path / "own.toml").write_text('50900001 = "findings"\n')
+    with pytest.raises(UserError, match=r"own\.toml: \[50900001\] needs lines"):
+        read(tree, mimic_exceptions=tmp_path / "own.toml")
+
+
+def test_a_damaged_member_and_an_archive_without_reports(tree: Tree) -> None:
+    tree.write(zipped_reports=True, images=False)
+    archive = tree.root / "mimic-cxr-reports.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as again:
+        for name, text in tree.reports.items():
+            again.writestr(name, text * 30)
+    with zipfile.ZipFile(archive) as whole:
+        member = whole.infolist()[1]
+    raw = bytearray(archive.read_bytes())
+    raw[member.header_offset + 80 : member.header_offset + 110] = b"\xff" * 30
+    archive.write_bytes(raw)
+    with pytest.raises(UserError, match=r"s50900001\.txt is damaged"):
+        read(tree)
+    with zipfile.ZipFile(archive, "w") as empty:
+        empty.writestr("readme.txt", "nothing")
+    assert "studies has a text: are the reports where UNIX_BENCH_MIMIC_REPORTS says?" in read(tree).notes[-1]
 
 
 @pytest.mark.slow

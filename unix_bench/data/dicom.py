@@ -39,6 +39,8 @@ def read_dicom(path: Path) -> Image.Image:
     stored = _stored(dataset)
     photometric = str(dataset.get("PhotometricInterpretation", ""))
     if photometric in ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT") and stored.ndim == 3:
+        if int(dataset.BitsAllocated) != 8:
+            raise ValueError(f"colour of {dataset.BitsAllocated} bits is not supported")
         return Image.fromarray(stored.astype(np.uint8))  # pydicom turns YBR into RGB
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise ValueError(f"its photometric interpretation {photometric or '(none)'} is not supported")
@@ -51,7 +53,7 @@ def read_dicom(path: Path) -> Image.Image:
 def _stored(dataset: Any) -> NDArray[Any]:
     try:
         pixels: NDArray[Any] = dataset.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError, ValueError) as error:
+    except (RuntimeError, NotImplementedError, AttributeError, ValueError, TypeError) as error:
         syntax = dataset.file_meta.TransferSyntaxUID.name if "TransferSyntaxUID" in dataset.file_meta else "not stated"
         first = str(error).strip().splitlines()[0]
         raise ValueError(
@@ -67,8 +69,11 @@ def _display(stored: NDArray[Any], dataset: Any) -> Pixels:
 
     values = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float64)
     if dataset.get("VOILUTSequence"):
-        top = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
-        return np.asarray(apply_voi(values.astype(np.int64), dataset, index=0), dtype=np.float64) / top
+        try:
+            top = 2.0 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1.0
+            return np.asarray(apply_voi(values.astype(np.int64), dataset, index=0), dtype=np.float64) / top
+        except (NotImplementedError, TypeError, IndexError, AttributeError, ZeroDivisionError) as error:
+            raise ValueError(f"its VOI LUT cannot be read ({error})") from error
     if dataset.get("WindowWidth") is not None and dataset.get("WindowCenter") is not None:
         centre, width = _first(dataset.WindowCenter), _first(dataset.WindowWidth)
         return window(values, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR"))
@@ -84,11 +89,13 @@ def window(values: Pixels, centre: float, width: float, function: str = "LINEAR"
     >>> window(np.array([0.0, 2047.5, 4095.0]), 2048, 4096).tolist()
     [0.0, 0.5, 1.0]
     """
+    if width <= 0.0 or (width < 1.0 and function == "LINEAR"):
+        raise ValueError(f"its window has the impossible width {width:g}")
     if function == "SIGMOID":
         return 1.0 / (1.0 + np.exp(-4.0 * (values - centre) / width))
     if function == "LINEAR_EXACT":
         return np.clip((values - centre) / width + 0.5, 0.0, 1.0)
-    if width <= 1.0:  # a step
+    if width == 1.0:  # a step
         return (values > centre - 0.5).astype(np.float64)
     return np.clip((values - (centre - 0.5)) / (width - 1.0) + 0.5, 0.0, 1.0)
 

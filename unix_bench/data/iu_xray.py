@@ -83,7 +83,7 @@ def labels_of(mesh: str) -> dict[str, int]:
     ['Cardiomegaly', 'Pleural Effusion']
     """
     tags = [[fold(part).lower() for part in tag.split("/")] for tag in mesh.split(";") if tag.strip()]
-    if not tags:
+    if not tags or tags == [["no indexing"]]:  # nobody tagged it
         return {}
     labels = dict.fromkeys(FINDINGS, 0)
     for tag in tags:

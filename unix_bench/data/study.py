@@ -140,6 +140,7 @@ def _content_digest(studies: tuple[Study, ...]) -> str:
             study.study_id,
             study.view,
             study.split,
+            study.problem is not None,
         ]
         digest.update(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()

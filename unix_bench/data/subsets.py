@@ -87,6 +87,8 @@ def choose_subset(name: str, data: DataSet, studies: Sequence[Study], size: int,
             put(patient, (inside[finding], room[True]) > (outside[finding], room[False]))
     for patient in list(left):
         put(patient, room[True] > 0)
+    if not chosen:
+        raise UserError(f"no patient of {data.name} has {size} studies or fewer: ask for a larger subset")
     ids = tuple(study.id for study in studies if (study.patient_id or study.id) in chosen)
     return Subset(name=name, data=data.name, data_digest=data.content_digest, seed=seed, ids=ids)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from unix_bench.data.mimic.index import RENAMED
 from unix_bench.data.rows import csv_rows
 from unix_bench.data.study import FINDINGS, parse_label
 from unix_bench.errors import UserError
@@ -59,8 +60,10 @@ def read_annotations(path: Path, source: str) -> Iterator[Annotation]:
         where = f"{path}, row {number}"
         if source == "llava_rad" and row.get("generate_method", RULE_BASED) != RULE_BASED:
             continue
-        if not row.get("path"):
+        if not isinstance(row.get("path"), str) or not row["path"]:
             raise UserError(f"{where}: the path is empty")
+        if not isinstance(row.get("annotated_prompt"), str):
+            raise UserError(f"{where}: it has no text under annotated_prompt")
         labels = _labels(row.get("chexpert_labels"), where)
         yield Annotation(str(row["path"]), row.get("annotated_prompt") or None, where, labels=labels)
 
@@ -72,10 +75,11 @@ def _labels(stated: Any, where: str) -> dict[str, int] | None:
     if isinstance(stated, str):
         try:
             stated = ast.literal_eval(stated)
-        except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise UserError(f"{where}: chexpert_labels is not a dictionary: {stated[:60]}") from error
     if not isinstance(stated, dict):
         raise UserError(f"{where}: chexpert_labels is not a dictionary: {str(stated)[:60]}")
+    stated = {RENAMED.get(str(name), str(name)): value for name, value in stated.items()}
     unknown = [name for name in stated if name not in FINDINGS]
     if unknown:
         raise UserError(f"{where}: chexpert_labels names '{unknown[0]}', which is none of the 14 findings")
@@ -114,7 +118,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if content.lstrip().startswith("["):
         try:
             rows = list(enumerate(json.loads(content), start=1))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is not whole JSON ({error}): copy it again") from error
     else:
         rows = [
@@ -129,5 +133,5 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _line(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}, line {number} is not whole JSON ({error}): copy it again") from error

@@ -10,6 +10,7 @@ from unix_bench.data.rows import csv_rows
 from unix_bench.data.study import FINDINGS, parse_label
 from unix_bench.errors import UserError
 
+NUMBER = re.compile(r"[0-9]{16}")  # a subject and a study, eight digits each
 SPLITS = ("train", "validate", "test")
 VERSIONS = ("2.1.0", "2.0.0")
 RENAMED = {"Airspace Opacity": "Lung Opacity"}
@@ -66,11 +67,13 @@ def read_images(root: Path) -> dict[str, ImageRow]:
             raise UserError(f"{where}: dicom_id '{dicom_id}' already stands in row {images[dicom_id].row}")
         if split not in SPLITS:
             raise UserError(f"{where}: split '{split}' is not one of {', '.join(SPLITS)}")
-        if not re.fullmatch(r"[\w.-]+", dicom_id) or not row["subject_id"].isdigit() or not row["study_id"].isdigit():
+        if not re.fullmatch(r"[\w.-]+", dicom_id) or not NUMBER.fullmatch(row["subject_id"] + row["study_id"]):
             raise UserError(f"{where}: an id is malformed: {dicom_id}, {row['subject_id']}, {row['study_id']}")
         if dicom_id not in views:
             raise UserError(f"{where}: {metadata_file.name} has no row for '{dicom_id}'")
         images[dicom_id] = ImageRow(dicom_id, row["subject_id"], row["study_id"], split, views[dicom_id], number)
+    if not images:
+        raise UserError(f"{split_file} lists no image: copy or download it again")
     return images
 
 
@@ -91,6 +94,9 @@ def read_labels(root: Path, source: str) -> dict[str, dict[str, int]]:
         if row["study_id"] in labels:
             raise UserError(f"{where}: study_id '{row['study_id']}' stands there twice")
         stated = {RENAMED.get(name, name): value for name, value in row.items()}
+        lacking = [finding for finding in FINDINGS if finding not in stated]
+        if lacking:
+            raise UserError(f"{path} has no column {' and no column '.join(lacking)}: it should label all 14 findings")
         found = {finding: parse_label(stated.get(finding, ""), finding, where) for finding in FINDINGS}
         labels[row["study_id"]] = {finding: label for finding, label in found.items() if label is not None}
     return labels

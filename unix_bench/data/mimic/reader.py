@@ -6,6 +6,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from unix_bench.cards import SetCard
@@ -25,6 +26,9 @@ SECTIONS = {
 }
 
 
+PROBED = 2000  # images looked for before the tree is taken for JPEG
+
+
 def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
     """Read one exact test set, as its card defines it.
 
@@ -35,13 +39,13 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
         raise UserError(f"{name} needs {PREFIX}MIMIC_ROOT, the folder of MIMIC-CXR-JPG with its index files")
     index = read_images(settings.mimic_root)
     chosen = _annotated(card, settings, index) if card.source != "official" else _official(card, settings, index)
-    place = _image_place(settings, index)
+    place = _image_place(settings, {row.dicom_id: row for row in index.values() if card.split in (None, row.split)})
     labels = read_labels(settings.mimic_root, card.labels)
     studies, splits = [], Counter[str]()
     seen: set[str | None] = set()
     for one in chosen:
         row = one.row
-        if card.one_row_a_prompt and one.text in seen:
+        if card.one_row_a_prompt and one.text is not None and one.text in seen:
             continue
         seen.add(one.text)
         splits[row.split] += 1
@@ -63,7 +67,7 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
         raise UserError(f"{name}: {settings.mimic_root} has no image of split {card.split} and views {card.views}")
     return DataSet(
         name, settings.mimic_root, tuple(studies), LICENCE, CITATION, restricted=True, opened_as=name,
-        reference_text=card.reference, notes=tuple(_notes(name, card, studies, splits)),
+        reference_text=card.reference, notes=tuple(_notes(name, card, studies, splits, index)),
     )  # fmt: skip
 
 
@@ -120,9 +124,13 @@ def _exceptions(settings: Settings) -> Mapping[str, Mapping[str, str]]:
     if path is None:
         return {}
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        stated = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
+    for study, sections in stated.items():
+        if not isinstance(sections, dict) or not all(isinstance(opening, str) for opening in sections.values()):
+            raise UserError(f'{path}: [{study}] needs lines such as findings = "how the section begins"')
+    return stated
 
 
 def _image_place(settings: Settings, index: Mapping[str, ImageRow]) -> str:
@@ -132,23 +140,35 @@ def _image_place(settings: Settings, index: Mapping[str, ImageRow]) -> str:
         if "{dicom_id}" not in pattern:
             raise UserError(f"{PREFIX}MIMIC_IMAGES '{pattern}' has no {{dicom_id}} in it")
         try:
-            pattern.format(dicom_id="", study_id="", subject_id="", folder="")
+            pattern.format(dicom_id="", study_id="", subject_id="")
         except (KeyError, IndexError, ValueError) as error:
             raise UserError(
                 f"{PREFIX}MIMIC_IMAGES '{pattern}': only {{dicom_id}}, {{study_id}}, {{subject_id}}"
             ) from error
         return str(Path(pattern).expanduser())
-    first = next(iter(index.values()))
-    base = f"{settings.mimic_root}/{study_folder(first.subject_id)}/s{first.study_id}/{first.dicom_id}"
-    suffix = ".dcm" if Path(f"{base}.dcm").is_file() and not Path(f"{base}.jpg").is_file() else ".jpg"
+    suffix = ".jpg"
+    for row in islice(index.values(), PROBED):
+        base = f"{settings.mimic_root}/{study_folder(row.subject_id)}/s{row.study_id}/{row.dicom_id}"
+        found = [suffix for suffix in (".jpg", ".dcm") if Path(base + suffix).is_file()]
+        if found:
+            suffix = found[0]
+            break
     return f"{settings.mimic_root}/{{folder}}/{{dicom_id}}{suffix}"
 
 
-def _notes(name: str, card: SetCard, studies: list[Study], splits: Counter[str]) -> Iterable[str]:
-    """What a user must know: rows of the training split, and a count that is not the stated one."""
+def _notes(
+    name: str, card: SetCard, studies: list[Study], splits: Counter[str], index: Mapping[str, ImageRow]
+) -> Iterable[str]:
+    """What a user must know: rows or patients of the training split, texts missing, a count that is not the stated."""
+    trained_on = {row.subject_id for row in index.values() if row.split == "train"}
+    shared = {study.patient_id for study in studies if study.patient_id in trained_on}
+    if shared and card.split != "train":
+        yield f"{name}: {len(shared)} patients have images in MIMIC-CXR's official TRAINING split too"
     if splits["train"] and card.split != "train":
         yield f"{name}: {splits['train']} of {len(studies)} images are in MIMIC-CXR's official TRAINING split"
     with_text = [study for study in studies if study.reference.report is not None]
+    if not with_text:
+        yield f"{name}: none of {len(studies)} studies has a text: are the reports where {PREFIX}MIMIC_REPORTS says?"
     if card.expected is not None and len(with_text) != card.expected.pairs:
         yield (
             f"{name}: {len(with_text)} pairs here, {card.expected.pairs} stated by {card.expected.stated_by}: "

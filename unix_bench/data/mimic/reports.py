@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -52,9 +53,10 @@ class Reports:
             return None
         try:
             return parse_sections(raw.decode("utf-8"), self.exceptions.get(study_id))
-        except UnicodeDecodeError as error:
+        except ValueError as error:
             where = self.place / name if self.place.is_dir() else f"{self.place}: {name}"
-            raise UnreadableReport(f"{where} is not UTF-8 (byte {error.start})") from error
+            what = f"is not UTF-8 (byte {error.start})" if isinstance(error, UnicodeDecodeError) else f": {error}"
+            raise UnreadableReport(f"{where} {what}") from error
 
     def _read(self, name: str) -> bytes | None:
         if self.place.is_dir():
@@ -64,7 +66,7 @@ class Reports:
             return self._archive.read(name)
         except KeyError:
             return None
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as error:
             raise UserError(f"{self.place}: {name} is damaged ({error}): copy the archive again") from error
 
     @cached_property
