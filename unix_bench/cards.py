@@ -37,11 +37,12 @@ ReferenceText = Literal[
 
 
 class Expected(BaseModel):
-    """How many studies with a reference text a published protocol says there are."""
+    """How many images, and how many of them with a reference text, a publication says there are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    pairs: int
+    images: int | None = None
+    pairs: int | None = None
     stated_by: str
 
 

@@ -56,7 +56,10 @@ def _data(settings: Settings) -> Rows:
     rows = [{"data": "demo", "tasks": "all", "split": "", "views": "", "reference": "report column", "expected": ""}]
     for task in registry.tasks().values():
         for name, card in task.sets.items():
-            expected = f"{card.expected.pairs} ({card.expected.stated_by})" if card.expected else ""
+            expected = ""
+            if card.expected:
+                count = f"{card.expected.pairs} pairs" if card.expected.pairs else f"{card.expected.images} images"
+                expected = f"{count} ({card.expected.stated_by})"
             rows.append(
                 {
                     "data": name,

@@ -204,6 +204,9 @@ def damage(tree: Tree, what: str) -> None:
         )
     elif what == "label columns":
         write_gz(tree.root / "mimic-cxr-2.0.0-chexpert.csv.gz", [{"subject_id": "1", "study_id": "50900000"}])
+    elif what == "other study":
+        rows = [{**row, "study_id": "50999999"} for row in tree.metadata]
+        write_gz(tree.root / "mimic-cxr-2.0.0-metadata.csv.gz", rows)
     elif what == "id":
         write_gz(split, [{**tree.split[0], "dicom_id": "../../etc/passwd"}])
         write_gz(tree.root / "mimic-cxr-2.0.0-metadata.csv.gz", [{**tree.metadata[0], "dicom_id": "../../etc/passwd"}])
@@ -219,6 +222,7 @@ def damage(tree: Tree, what: str) -> None:
         ("column", "has no column study_id and no column subject_id"),
         ("label", r"chexpert\.csv\.gz, row 2: Edema is '3\.0'"),
         ("label columns", r"chexpert\.csv\.gz has no column Enlarged Cardiomediastinum and"),
+        ("other study", "row 2: study_id is 50900000, .*metadata.csv.gz says 50999999"),
         ("id", "row 2: an id is malformed"),
     ],
 )
@@ -290,7 +294,7 @@ def test_a_damaged_member_and_an_archive_without_reports(tree: Tree) -> None:
         read(tree)
     with zipfile.ZipFile(archive, "w") as empty:
         empty.writestr("readme.txt", "nothing")
-    assert "studies has a text: are the reports where UNIX_BENCH_MIMIC_REPORTS says?" in read(tree).notes[-1]
+    assert "studies has a text: are the reports where UNIX_BENCH_MIMIC_REPORTS says?" in " ".join(read(tree).notes)
 
 
 @pytest.mark.slow

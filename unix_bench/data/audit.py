@@ -150,6 +150,7 @@ def describe(data: DataSet) -> dict[str, object]:
         "licence": data.licence,
         "citation": data.citation,
         "restricted": data.restricted,
+        "notes": " ".join(data.notes) or "none",
         "content digest": data.content_digest,
         "findings": counts,
     }

@@ -54,11 +54,11 @@ def read_images(root: Path) -> dict[str, ImageRow]:
     """
     split_file = find_index(root, "mimic-cxr-{version}-split.csv")
     metadata_file = find_index(root, "mimic-cxr-{version}-metadata.csv")
-    views: dict[str, str] = {}
+    views: dict[str, dict[str, str]] = {}
     for number, row in csv_rows(metadata_file, ("dicom_id", "ViewPosition")):
         if row["dicom_id"] in views:
             raise UserError(f"{metadata_file}, row {number}: dicom_id '{row['dicom_id']}' stands there twice")
-        views[row["dicom_id"]] = row["ViewPosition"]
+        views[row["dicom_id"]] = row
     images: dict[str, ImageRow] = {}
     for number, row in csv_rows(split_file, ("dicom_id", "study_id", "subject_id", "split")):
         where = f"{split_file}, row {number}"
@@ -71,7 +71,11 @@ def read_images(root: Path) -> dict[str, ImageRow]:
             raise UserError(f"{where}: an id is malformed: {dicom_id}, {row['subject_id']}, {row['study_id']}")
         if dicom_id not in views:
             raise UserError(f"{where}: {metadata_file.name} has no row for '{dicom_id}'")
-        images[dicom_id] = ImageRow(dicom_id, row["subject_id"], row["study_id"], split, views[dicom_id], number)
+        other = views[dicom_id]
+        for key in ("subject_id", "study_id"):
+            if other.get(key, row[key]) != row[key]:
+                raise UserError(f"{where}: {key} is {row[key]}, {metadata_file.name} says {other[key]}")
+        images[dicom_id] = ImageRow(dicom_id, row["subject_id"], row["study_id"], split, other["ViewPosition"], number)
     if not images:
         raise UserError(f"{split_file} lists no image: copy or download it again")
     return images

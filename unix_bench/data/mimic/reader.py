@@ -64,7 +64,9 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
             )
         )
     if not studies:
-        raise UserError(f"{name}: {settings.mimic_root} has no image of split {card.split} and views {card.views}")
+        source = settings.mimic_root if card.source == "official" else getattr(settings, f"mimic_{card.source}")
+        split, views = card.split or "any", ", ".join(card.views) or "any"
+        raise UserError(f"{name}: no row of {source} fits the set: split {split}, views {views}")
     return DataSet(
         name, settings.mimic_root, tuple(studies), LICENCE, CITATION, restricted=True, opened_as=name,
         reference_text=card.reference, notes=tuple(_notes(name, card, studies, splits, index)),
@@ -169,11 +171,13 @@ def _notes(
     with_text = [study for study in studies if study.reference.report is not None]
     if not with_text:
         yield f"{name}: none of {len(studies)} studies has a text: are the reports where {PREFIX}MIMIC_REPORTS says?"
-    if card.expected is not None and len(with_text) != card.expected.pairs:
-        yield (
-            f"{name}: {len(with_text)} pairs here, {card.expected.pairs} stated by {card.expected.stated_by}: "
-            f"{describe_counts(with_text)}"
-        )
+    expected = card.expected
+    if expected is None:
+        return
+    for what, found, stated in (("images", studies, expected.images), ("pairs", with_text, expected.pairs)):
+        if stated is not None and len(found) != stated:
+            counts = describe_counts(found)
+            yield f"{name}: {len(found)} {what} here, {stated} stated by {expected.stated_by}: {counts}"
 
 
 def describe_counts(studies: list[Study]) -> str:
