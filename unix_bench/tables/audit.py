@@ -30,4 +30,6 @@ def print_audit(found: Audit) -> None:
     say(f"content digest {found.content_digest}")
     say(f"pixel digest   {found.pixel_digest}")
     errors = sum(finding.level == "error" for finding in found.findings)
-    say("the set is sound" if found.sound else f"{errors} errors: the set cannot be trusted as it is")
+    say(
+        "the set is sound" if found.sound else f"{errors} error{'s' * (errors > 1)}: the set cannot be trusted as it is"
+    )
