@@ -95,7 +95,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
         data=data.name,
         data_digest=data.content_digest,
         instruction=task.instruction,
-        settings=family.complete_settings(weights, task.name, stated),
+        settings=family.complete_settings(weights, task.kind, stated),
         seed=options.seed,
         subset=subset.tag if subset else None,
         limit=options.limit,

@@ -39,8 +39,8 @@ class Loadable(Protocol):
     demo_version: str
 
     @classmethod
-    def complete_settings(cls, directory: Path, task: str, stated: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the settings of a run and add what the weights decide.
+    def complete_settings(cls, directory: Path, kind: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the settings of a run and add what the weights decide; `kind` is the task card's.
 
         Raises:
             UserError: A value is impossible for this model.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unix_bench.data import Study, open_image
+from unix_bench.data import Study, load_images
 from unix_bench.execution import ProgressLine
 from unix_bench.models import ReportRequest, ReportWriter
 from unix_bench.records import RunFolder, Sample
@@ -39,15 +39,16 @@ class ReportTask:
 
     def predict(self, model: ReportWriter, studies: Sequence[Study], seeds: Sequence[int]) -> Sequence[str]:
         """Reports; decoding is greedy, so the seeds are not used."""
+        images = load_images(study.inputs.image for study in studies)
         return model.write(
             [
                 ReportRequest(
                     id=study.id,
-                    image=open_image(study.inputs.image),
+                    image=image,
                     instruction=study.inputs.instruction or self.instruction,
                     indication=study.inputs.indication,
                 )
-                for study in studies
+                for study, image in zip(studies, images, strict=True)
             ]
         )
 

@@ -35,16 +35,16 @@ class UniXAdapter:
         self.size = settings.get("size", 0)
 
     @classmethod
-    def complete_settings(cls, directory: Path, task: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    def complete_settings(cls, directory: Path, kind: str, stated: Mapping[str, Any]) -> dict[str, Any]:
         """Check the settings; size 0 becomes the largest square the weights have positions for."""
         config = UniXConfig.from_directory(directory)
         settings = dict(stated)
-        wrong = sorted(set(settings) ^ set(SETTINGS[task]))
+        wrong = sorted(set(settings) ^ set(SETTINGS[kind]))
         if wrong:
             raise UserError(
-                f"a UniX card's settings for {task} are {', '.join(SETTINGS[task])}: see to {', '.join(wrong)}"
+                f"a UniX card's settings for {kind} are {', '.join(SETTINGS[kind])}: see to {', '.join(wrong)}"
             )
-        if task == "report":
+        if kind == "report":
             limit = config.language.max_position_embeddings
             if not isinstance(settings["max_new_tokens"], int) or not 1 <= settings["max_new_tokens"] <= limit:
                 raise UserError(f"max_new_tokens must be 1 to {limit}, not {settings['max_new_tokens']}")
