@@ -13,12 +13,10 @@ from unix_bench.data import Study, open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies, look_at_images, new_record
-from unix_bench.records import RunFolder, Sample
+from unix_bench.records import WRITER, RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter, adapter_for
-
-WRITER = "0"
 
 
 def import_predictions(

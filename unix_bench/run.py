@@ -17,11 +17,9 @@ from unix_bench.execution import (
     set_arithmetic,
 )
 from unix_bench.plan import Plan, PredictOptions, look_at_images, new_record
-from unix_bench.records import RunFolder, Sample
+from unix_bench.records import WRITER, RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import sample_seed
-
-WRITER = "0"
 
 
 def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolder:

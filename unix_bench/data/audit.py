@@ -58,10 +58,12 @@ def audit(data: DataSet, cache: Path, advance: Callable[[], None] = lambda: None
     digests = ((s, check.opened[s.id].digest) for s in data.studies if s.id in check.opened)
     findings += _same("duplicate image", "the same file contents", digests)
     findings += _same("duplicate prompt", "the same prompt", ((s, s.inputs.prompt) for s in data.studies), level="note")
-    for what, text in (("report", "no reference report"), ("prompt", "no prompt")):
-        lacking = [s for s in data.studies if (s.reference.report if what == "report" else s.inputs.prompt) is None]
-        findings += _grouped("note", f"missing {what}", lacking, text)
-    findings += _grouped("note", "no labels", [s for s in data.studies if not s.reference.labels], "no label of the 14")
+    for what, text, lacking in (
+        ("missing report", "no reference report", [s for s in data.studies if s.reference.report is None]),
+        ("missing prompt", "no prompt", [s for s in data.studies if s.inputs.prompt is None]),
+        ("no labels", "no label of the 14", [s for s in data.studies if not s.reference.labels]),
+    ):
+        findings += _as_one(what, text, lacking)
     sizes = [(image.width, image.height) for image in check.opened.values()]
     return Audit(
         name=data.name,
@@ -109,11 +111,11 @@ def _rows(studies: list[Study]) -> str:
     return rows + (f" and {len(studies) - SHOWN} more" if len(studies) > SHOWN else "")
 
 
-def _grouped(level: Literal["note"], what: str, studies: list[Study], text: str) -> list[Finding]:
-    """One line for all of them: they are many, and no mistake."""
+def _as_one(what: str, text: str, studies: list[Study]) -> list[Finding]:
+    """One note for all of them: they are many, and no mistake."""
     if not studies:
         return []
-    return [Finding(level, what, studies[0].where, f"{text}: {len(studies)} studies, this one the first")]
+    return [Finding("note", what, studies[0].where, f"{text}: {len(studies)} studies, this one the first")]
 
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:

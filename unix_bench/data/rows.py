@@ -24,7 +24,7 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
     Raises:
         UserError: The file is missing, cut short, not UTF-8, or a row does not fit the header.
     """
-    content = io.StringIO(_text(path), newline="")
+    content = io.StringIO(read_text(path), newline="")
     reader = csv.reader(content, strict=True)
     try:
         header = next(reader, [])
@@ -47,7 +47,12 @@ def csv_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str
         raise UserError(f"{path}, row {reader.line_num}: {error}: check the quotes around it") from error
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, a byte-order mark left out; `.gz` is unpacked.
+
+    Raises:
+        UserError: It is missing, cut short or not UTF-8.
+    """
     try:
         raw = path.read_bytes()
         return (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8-sig")

@@ -28,6 +28,7 @@ from unix_bench.settings import expand
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.json"
 SCORES = "scores"
+WRITER = "0"  # names the samples file of a run that one process writes
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 

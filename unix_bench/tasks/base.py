@@ -87,14 +87,14 @@ class TaskAdapter(Protocol):
         """Store an output in the run's folder."""
 
     def check_prediction(self, line: Mapping[str, Any], folder: Path) -> None:
-        """See whether a line of a predictions file is well-formed; raises ValueError as `import_prediction` does."""
-
-    def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
-        """Store one line of somebody's predictions file, whose paths are relative to `folder`.
+        """See whether a line of a predictions file is well-formed.
 
         Raises:
-            ValueError: The line lacks the prediction, or it cannot be read; the message says how it should be.
+            ValueError: It lacks the prediction, or leads out of the folder; the message says how it should be.
         """
+
+    def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
+        """Store one checked line of somebody's predictions file, whose paths are relative to `folder`."""
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], progress: ProgressLine) -> Scored:
         """Compute every metric of the task for every row; `progress` counts pairs."""

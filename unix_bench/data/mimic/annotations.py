@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from unix_bench.data.mimic.index import RENAMED
-from unix_bench.data.rows import csv_rows
+from unix_bench.data.rows import csv_rows, read_text
 from unix_bench.data.study import FINDINGS, parse_label
 from unix_bench.errors import UserError
 
@@ -109,12 +109,7 @@ def _unix_json(path: Path) -> Iterator[Annotation]:
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """A JSON list, or one object a line; numbered from 1."""
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 (byte {error.start}): copy it again") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    content = read_text(path)
     if content.lstrip().startswith("["):
         try:
             rows = list(enumerate(json.loads(content), start=1))

@@ -41,14 +41,13 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
     chosen = _annotated(card, settings, index) if card.source != "official" else _official(card, settings, index)
     place = _image_place(settings, {row.dicom_id: row for row in index.values() if card.split in (None, row.split)})
     labels = read_labels(settings.mimic_root, card.labels)
-    studies, splits = [], Counter[str]()
+    studies: list[Study] = []
     seen: set[str | None] = set()
     for one in chosen:
         row = one.row
         if card.one_row_a_prompt and one.text is not None and one.text in seen:
             continue
         seen.add(one.text)
-        splits[row.split] += 1
         image = Path(place.format(dicom_id=row.dicom_id, study_id=row.study_id, subject_id=row.subject_id,
                                   folder=f"{study_folder(row.subject_id)}/s{row.study_id}"))  # fmt: skip
         studies.append(
@@ -69,7 +68,7 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
         raise UserError(f"{name}: no row of {source} fits the set: split {split}, views {views}")
     return DataSet(
         name, settings.mimic_root, tuple(studies), LICENCE, CITATION, restricted=True, opened_as=name,
-        reference_text=card.reference, notes=tuple(_notes(name, card, studies, splits, index)),
+        reference_text=card.reference, notes=tuple(_notes(name, card, studies, index)),
     )  # fmt: skip
 
 
@@ -158,16 +157,15 @@ def _image_place(settings: Settings, index: Mapping[str, ImageRow]) -> str:
     return f"{settings.mimic_root}/{{folder}}/{{dicom_id}}{suffix}"
 
 
-def _notes(
-    name: str, card: SetCard, studies: list[Study], splits: Counter[str], index: Mapping[str, ImageRow]
-) -> Iterable[str]:
+def _notes(name: str, card: SetCard, studies: list[Study], index: Mapping[str, ImageRow]) -> Iterable[str]:
     """What a user must know: rows or patients of the training split, texts missing, a count that is not the stated."""
     trained_on = {row.subject_id for row in index.values() if row.split == "train"}
     shared = {study.patient_id for study in studies if study.patient_id in trained_on}
     if shared and card.split != "train":
         yield f"{name}: {len(shared)} patients have images in MIMIC-CXR's official TRAINING split too"
-    if splits["train"] and card.split != "train":
-        yield f"{name}: {splits['train']} of {len(studies)} images are in MIMIC-CXR's official TRAINING split"
+    in_training = sum(study.split == "train" for study in studies)
+    if in_training and card.split != "train":
+        yield f"{name}: {in_training} of {len(studies)} images are in MIMIC-CXR's official TRAINING split"
     with_text = [study for study in studies if study.reference.report is not None]
     if not with_text:
         yield f"{name}: none of {len(studies)} studies has a text: are the reports where {PREFIX}MIMIC_REPORTS says?"
