@@ -59,6 +59,13 @@ def test_command(page: str, command: str) -> None:
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.parametrize("page", [page.name for page in PAGES if page.name != "unix.md" and blocks(page, "python")])
+def test_python_of_the_docs(page: str) -> None:
+    names: dict[str, object] = {}
+    for block in blocks(ROOT / "docs" / page, "python"):
+        exec(block, names)
+
+
 def test_python_of_the_model_page(demo_weights: Path) -> None:
     Path("weights").mkdir()
     Path("weights/UniX").symlink_to(demo_weights)

@@ -93,6 +93,19 @@ class TaskCard(Card):
     sets: dict[str, SetCard] = {}
 
 
+class ExternalMetricCard(Card):
+    """A metric that a command computes, one number a report.
+
+    Attributes:
+        command: Reads `{"id", "prediction", "reference"}` a line and prints `{"id", "score"}` a line.
+        version: Changes whenever its numbers would.
+    """
+
+    command: list[str] = Field(min_length=1)
+    better: Literal["higher", "lower"]
+    version: str
+
+
 class ModelCard(Card):
     """A model: who makes it, where its weights lie, and the settings it is run with.
 

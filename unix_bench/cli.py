@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unix_bench import __version__
-from unix_bench.errors import UserError, unknown_name
+from unix_bench.errors import TooManyFailures, UserError, unknown_name
 
 if TYPE_CHECKING:
     from unix_bench.records import Results
@@ -37,7 +37,7 @@ limit_option = click.option(
 def scoring_options(command: Any) -> Any:
     """The options of every command that scores."""
     options = (
-        click.option("--protocol", help="Way of scoring.  [default: sound]"),
+        click.option("--protocol", help="Way of scoring: sound, or as published (report: unix).  [default: sound]"),
         click.option("--per-pathology", is_flag=True, help="A row for each of the 14 CheXpert findings too."),
         click.option(
             "--on-error",
@@ -53,6 +53,13 @@ def scoring_options(command: Any) -> Any:
             metavar="F",
             help="Exit 1 if more than this share of samples failed.",
         ),
+        click.option(
+            "--require",
+            multiple=True,
+            metavar="METRIC",
+            help="Exit 2 unless this metric, or all whose names begin so, can be computed (chexbert, radgraph, ...).",
+        ),
+        click.option("--allow-external", is_flag=True, help="Run the commands that cards of your own metrics name."),
     )
     for option in options:
         command = option(command)
@@ -98,6 +105,12 @@ def main() -> None:
 @click.option("--subset", help="A fixed subset, made by `unix-bench data subset`.", metavar="NAME")
 @limit_option
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the run; each sample's follows from it.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Run K seeds from --seed on, and show the spread between them.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch.  [default: the task card's]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32 or bfloat16.")
@@ -113,6 +126,7 @@ def run(
     task: str | None,
     data: str | None,
     weights: Path | None,
+    seeds: int | None,
     overrides: tuple[str, ...],
     on_error: str | None,
     results: Path | None,
@@ -126,37 +140,54 @@ def run(
     settings = _settings(results=results)
     from unix_bench.benchmark import benchmark, plan_all
     from unix_bench.plan import PredictOptions
+    from unix_bench.score import check_outcome
 
     scoring = _score_options(on_error, options)
-    names = ("subset", "limit", "seed", "batch_size", "device", "dtype", "deterministic", "quiet")
+    names = ("subset", "limit", "batch_size", "device", "dtype", "deterministic", "quiet")
     wanted = [
         PredictOptions(
             model,
             task,
             data or "demo",
             weights,
+            seed=seed,
             overrides=_pairs(overrides),
             skip_bad_images=on_error in SKIPPING,
             stop_at_failure=on_error == "fail",
             **{name: options[name] for name in names},
         )
         for model in models
+        for seed in range(options["seed"], options["seed"] + (seeds or 1))
     ]
     if dry_run:
         _show_plans(plan_all(wanted, scoring, settings, thorough=True), settings, as_json)
         return
     done: list[Results] = []
+
+    def show_results(results: Results) -> None:
+        done.append(results)
+        if not as_json:
+            _print(results)
+
     try:
-        benchmark(wanted, scoring, settings, done.append if as_json else _print)
-    finally:
-        if done:
+        benchmark(wanted, scoring, settings, show_results)
+    finally:  # what is done is shown, also where a later model fails
+        if as_json and done and seeds is None:
             _print_json(done)
+    if seeds is not None:
+        _show_seeds(done, seeds, as_json)
+    for results_of_one in done:
+        check_outcome(results_of_one, scoring)
 
 
 @main.command()
 @click.argument("run_reference", metavar="[RUN]", required=False)
 @task_option
-@click.option("--predictions", type=FOLDER, help="JSON Lines of somebody's predictions, instead of RUN.")
+@click.option(
+    "--predictions",
+    type=FOLDER,
+    help="Somebody's predictions instead of RUN: JSON Lines, or UniX's CSV.",
+)
 @data_option
 @limit_option
 @scoring_options
@@ -183,7 +214,7 @@ def score(
     settings = _settings(results=results)
     from unix_bench.predictions import import_predictions
     from unix_bench.records import find_run
-    from unix_bench.score import check_failures
+    from unix_bench.score import check_outcome
     from unix_bench.score import score as score_run
 
     if predictions is not None:
@@ -200,7 +231,7 @@ def score(
     scoring = _score_options(on_error, options)
     scored = score_run(found, scoring, settings)
     _print_json([scored]) if as_json else _print(scored)
-    check_failures(scored, scoring.max_failed)
+    check_outcome(scored, scoring)
 
 
 @main.command()
@@ -229,7 +260,7 @@ def list_(what: str, results: Path | None, as_json: bool) -> None:
 
 @main.group()
 def weights() -> None:
-    """Make stand-in weights."""
+    """Make stand-in weights, or try real ones."""
 
 
 @weights.command("demo")
@@ -244,6 +275,24 @@ def weights_demo(out: Path, model: str) -> None:
         raise UserError(f"{out} exists: name a folder that does not")
     family = registry.model_class(registry.model(model).family)
     click.echo(f"wrote {made_once(out, family.write_demo_weights)}")
+
+
+@weights.command("check")
+@click.argument("what", type=click.Choice(["chexbert", "radgraph"]))
+@json_option
+def weights_check(what: str, as_json: bool) -> None:
+    """Ask a labeller's real weights what they must know; exit 1 if an answer is wrong."""
+    from unix_bench.known_answers import ask_chexbert, ask_radgraph
+
+    answers = (ask_chexbert if what == "chexbert" else ask_radgraph)(_settings())
+    rows = [
+        {"": "ok" if one.right else "WRONG", "text": one.text, "expected": one.expected, "given": one.given}
+        for one in answers
+    ]
+    _show_table(rows, as_json)
+    wrong = sum(not one.right for one in answers)
+    if wrong:
+        raise TooManyFailures(f"{wrong} of {len(answers)} answers are not those of {what}: are these its real weights?")
 
 
 @main.group("data")
@@ -324,8 +373,8 @@ def _settings(**flags: Path | None) -> Settings:
 def _score_options(on_error: str | None, options: dict[str, Any]) -> Any:
     from unix_bench.score import ScoreOptions
 
-    names = ("protocol", "per_pathology", "max_failed", "quiet")
-    return ScoreOptions(on_error=on_error or "drop-pair", **{name: options[name] for name in names})  # type: ignore[arg-type]
+    names = ("protocol", "per_pathology", "max_failed", "require", "allow_external", "quiet")
+    return ScoreOptions(on_error=on_error, **{name: options[name] for name in names})  # type: ignore[arg-type]
 
 
 def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
@@ -348,6 +397,24 @@ def _print_json(results: list[Results]) -> None:
     """One results object, or a list of several."""
     objects = [one.model_dump_json(indent=1) for one in results]
     click.echo(objects[0] if len(objects) == 1 else "[" + ",\n".join(objects) + "]")
+
+
+def _show_seeds(done: list[Results], seeds: int, as_json: bool) -> None:
+    """The spread between the seeds of each model, whose results stand one after the other."""
+    from dataclasses import asdict
+
+    from unix_bench.spread import summarise
+    from unix_bench.tables import print_spread
+
+    summaries = [summarise(done[start : start + seeds]) for start in range(0, len(done), seeds)]
+    if as_json:
+        import json
+
+        document = {"runs": [one.model_dump(mode="json") for one in done], "between_seeds": [*map(asdict, summaries)]}
+        click.echo(json.dumps(document, indent=1))
+        return
+    for summary in summaries:
+        print_spread(summary)
 
 
 def _show_plans(plans: list[Any], settings: Settings, as_json: bool) -> None:

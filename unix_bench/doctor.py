@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -9,6 +10,7 @@ from unix_bench import registry
 from unix_bench.data import open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import describe_environment
+from unix_bench.protocols.instruments import find_annotator, find_labeller
 from unix_bench.settings import FILE, NAMES, PREFIX, Settings
 from unix_bench.weights import stand_in_name
 
@@ -36,6 +38,10 @@ def examine(settings: Settings) -> list[Finding]:
         found.append(Finding(f"setting {name}", True, f"{getattr(settings, name) or 'not set'} ({origin})"))
     found += [_data(name, settings) for name in ("demo", *registry.set_names())]
     found += [_weights(name, settings) for name in registry.models()]
+    found += [
+        _instrument("CheXbert", lambda: find_labeller(settings)),
+        _instrument("RadGraph", lambda: find_annotator(settings, settings.radgraph_model)),
+    ]
     return found
 
 
@@ -46,6 +52,15 @@ def _data(name: str, settings: Settings) -> Finding:
     except UserError as error:
         return Finding(f"data {name}", False, str(error))
     return Finding(f"data {name}", not data.notes, "; ".join([f"{len(data.studies)} studies", *data.notes]))
+
+
+def _instrument(name: str, find: Callable[[], object]) -> Finding:
+    subject = f"weights of {name}"
+    try:
+        find()
+    except UserError as error:
+        return Finding(subject, False, str(error))
+    return Finding(subject, True, f"found; released ones are untested: `unix-bench weights check {name.lower()}`")
 
 
 def _weights(name: str, settings: Settings) -> Finding:

@@ -6,7 +6,6 @@ from typing import Any
 
 from unix_bench import registry
 from unix_bench.errors import UserError
-from unix_bench.features import DemoDino
 from unix_bench.records import all_runs
 from unix_bench.scoring.metrics import metric_cards
 from unix_bench.settings import Settings
@@ -74,16 +73,21 @@ def _data(settings: Settings) -> Rows:
 
 
 def _metrics(settings: Settings) -> Rows:
-    return [
-        {
-            "metric": card.name.format(encoder=DemoDino.name),
+    """Every metric, those of single findings as one."""
+    rows = {
+        card.name.replace(card.finding or " ", "FINDING"): {
             "task": card.task,
             "kind": card.kind,
             "better": card.better,
             "unit": card.unit,
         }
-        for card in metric_cards()
-    ]
+        for card in metric_cards().values()
+    }
+    for external in registry.external_metrics():
+        rows[external.name] = {"task": "report", "kind": "per-sample", "better": external.better, "unit": "external"}
+    for name in registry.metric_plugins():
+        rows[name] = {"task": "report", "kind": "per-sample", "better": "as it says", "unit": "plug-in"}
+    return [{"metric": name, **row} for name, row in rows.items()]
 
 
 def _runs(settings: Settings) -> Rows:

@@ -1,18 +1,18 @@
-"""Predictions somebody else made, from a JSON Lines file into the folder of a run."""
+"""Predictions somebody else made, from their file into the folder of a run."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from unix_bench import registry
 from unix_bench.data import Study, open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies, look_at_images, new_record
+from unix_bench.prediction_files import REFERENCE, Line, read_predictions
 from unix_bench.records import WRITER, RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
@@ -31,7 +31,7 @@ def import_predictions(
     """Make a run of a predictions file; an eligible study without a line in it is a failed sample.
 
     Args:
-        file: One `{"id", "report"}` or `{"id", "image": path relative to the file}` a line, optionally `"error"`.
+        file: As `read_predictions` takes it; images relative to it.
         task_name: What was predicted.
         data_name: For which studies; name or path.
         limit: The first so many eligible ones; None: all.
@@ -46,8 +46,8 @@ def import_predictions(
     adapter = adapter_for(task)
     data = open_data(data_name, task.sets, settings)
     eligible = eligible_studies(data, adapter, None, limit)
-    known = {study.id for study in data.studies}
-    lines = dict(_lines(file, known))
+    lines = read_predictions(file, data)
+    _compare_references(file, lines, eligible)
     spec = PredictSpec(
         model=f"recorded-{file.stem}",
         weights=_digest(file, lines),
@@ -65,7 +65,8 @@ def import_predictions(
         device="not known",
         deterministic=False,
     )
-    for study in eligible:
+    recorded = _recorded(data.studies, eligible, lines, limit)
+    for study in recorded:
         _check(adapter, study, lines, file)
     bad_images, pixel_digest = {}, ""
     if adapter.reads_reference_images:
@@ -73,7 +74,7 @@ def import_predictions(
         bad_images, pixel_digest = check.unreadable, check.pixel_digest
     run = RunFolder.create(settings.results, new_record(spec, data, pixel_digest, demo=False))
     done = run.samples()
-    left = [study for study in eligible if study.id not in done]
+    left = [study for study in recorded if study.id not in done]
     with ProgressLine("reading predictions", len(left), quiet) as progress:
         samples = []
         for study in left:
@@ -84,16 +85,42 @@ def import_predictions(
     return run
 
 
-def _sample(adapter: TaskAdapter, run: RunFolder, study: Study, lines: dict[str, dict[str, Any]], file: Path) -> Sample:
+def _recorded(
+    studies: Sequence[Study], eligible: Sequence[Study], lines: Mapping[str, Line], limit: int | None
+) -> list[Study]:
+    """The studies that get a sample: the eligible ones; of UniX's CSV every row, in its order, comes first."""
+    if limit is None:
+        by_id = {study.id: study for study in studies}
+        rows = [by_id[identity] for identity, line in lines.items() if "unix_csv" in line]
+    else:
+        by_id = {study.id: study for study in eligible}
+        rows = [by_id[identity] for identity, line in lines.items() if "unix_csv" in line and identity in by_id]
+    first = {study.id for study in rows}
+    return [*rows, *(study for study in eligible if study.id not in first)]
+
+
+def _compare_references(file: Path, lines: Mapping[str, Line], eligible: Sequence[Study]) -> None:
+    """Say so where UniX's CSV was made with other references than the data has."""
+    stated = {identity: line["ground_truth"] for identity, line in lines.items() if "ground_truth" in line}
+    other = [s.id for s in eligible if s.id in stated and stated[s.id].strip() != (s.reference.report or "").strip()]
+    if other:
+        print(
+            f"WARNING: {file}: '{REFERENCE}' of {len(other)} of {len(stated)} rows is not the data's reference "
+            f"({other[0]}, ...): protocol unix scores against the file's, sound against the data's",
+            file=sys.stderr,
+        )
+
+
+def _sample(adapter: TaskAdapter, run: RunFolder, study: Study, lines: Mapping[str, Line], file: Path) -> Sample:
     line = lines.get(study.id)
     if line is None:
         return Sample(id=study.id, error=f"no prediction in {file.name}")
     if line.get("error") is not None:
-        return Sample(id=study.id, error=str(line["error"]))
+        return Sample(id=study.id, error=str(line["error"]), unix_csv=line.get("unix_csv"))
     return adapter.import_prediction(run, line, file.parent)
 
 
-def _check(adapter: TaskAdapter, study: Study, lines: dict[str, dict[str, Any]], file: Path) -> None:
+def _check(adapter: TaskAdapter, study: Study, lines: Mapping[str, Line], file: Path) -> None:
     line = lines.get(study.id)
     if line is None or line.get("error") is not None:
         return
@@ -103,35 +130,7 @@ def _check(adapter: TaskAdapter, study: Study, lines: dict[str, dict[str, Any]],
         raise UserError(f"{file}, prediction of '{study.id}': {error}") from error
 
 
-def _lines(file: Path, known: set[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    seen: dict[str, int] = {}
-    try:
-        content = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
-    except OSError as error:
-        raise UserError(f"predictions file {file} cannot be read: {error.strerror}") from error
-    for number, text in enumerate(content.split("\n"), start=1):
-        if not text.strip():
-            continue
-        where = f"{file}, line {number}"
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where} is not JSON ({error}): write one object a line") from error
-        if not isinstance(line, dict) or not isinstance(line.get("id"), str):
-            example = '{"id": "...", "report": "..."} or {"id": "...", "image": "..."}'
-            raise UserError(f'{where} has no text under "id": write {example}')
-        identity = line["id"]
-        if identity in seen:
-            raise UserError(f"{where}: id '{identity}' already stands in line {seen[identity]}: keep one of them")
-        if identity not in known:
-            raise UserError(f"{where}: the data has no study '{identity}': check that the predictions are of this set")
-        seen[identity] = number
-        yield identity, line
-
-
-def _digest(file: Path, lines: dict[str, dict[str, Any]]) -> str:
+def _digest(file: Path, lines: Mapping[str, Line]) -> str:
     """sha256 over the file and the images it points to."""
     total = hashlib.sha256(file.read_bytes())
     for line in lines.values():

@@ -6,12 +6,13 @@ import importlib
 from importlib.metadata import entry_points
 from typing import Any
 
-from unix_bench.cards import ModelCard, TaskCard, read_cards
+from unix_bench.cards import ExternalMetricCard, ModelCard, TaskCard, read_cards
 from unix_bench.errors import UserError, unknown_name
 
 # Family -> class; packages add theirs under the entry point group of the same name.
 FAMILIES = {"unix": "unix_bench.models.unix.adapter:UniXAdapter"}
 ENTRY_POINTS = "unix_bench.models"
+METRIC_ENTRY_POINTS = "unix_bench.metrics"
 
 
 def tasks() -> dict[str, TaskCard]:
@@ -66,8 +67,31 @@ def model_class(family: str) -> Any:
     Raises:
         UserError: A plug-in's class cannot be imported.
     """
-    module, _, attribute = families()[family].partition(":")
+    return _import(families()[family], f"model family '{family}'")
+
+
+def metric_plugins() -> dict[str, str]:
+    """Metric -> `module:object` of installed plug-ins."""
+    return {point.name: point.value for point in entry_points(group=METRIC_ENTRY_POINTS)}
+
+
+def metric_plugin(name: str) -> Any:
+    """Import a plug-in's metric.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    return _import(metric_plugins()[name], f"metric plug-in '{name}'")
+
+
+def external_metrics() -> list[ExternalMetricCard]:
+    """Cards of the metrics that commands of the user's compute."""
+    return list(read_cards("metrics", ExternalMetricCard).values())
+
+
+def _import(place: str, what: str) -> Any:
+    module, _, attribute = place.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise UserError(f"model family '{family}' cannot be loaded from {module}:{attribute}: {error}") from error
+        raise UserError(f"{what} cannot be loaded from {place}: {error}") from error

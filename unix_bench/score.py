@@ -5,19 +5,20 @@ from __future__ import annotations
 import io
 import math
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from unix_bench import registry
 from unix_bench.cards import TaskCard
 from unix_bench.data import FINDINGS, DataSet, Study, Subset, check_images, load_subset, open_data
-from unix_bench.errors import TooManyFailures, UserError, unknown_name
+from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies
+from unix_bench.protocols import Pair, Row, Scored, Scoring, Value, choose_protocol, scoring_for
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError, ScoreSpec
-from unix_bench.tasks import Pair, Row, TaskAdapter, Value, adapter_for
+from unix_bench.tasks import TaskAdapter, adapter_for
 
 
 @dataclass(frozen=True)
@@ -26,25 +27,39 @@ class ScoreOptions:
 
     Attributes:
         protocol: None: the task's default.
+        on_error: What a failed prediction counts as; None: as the protocol has it.
         max_failed: Largest share of failed samples that still counts as success.
+        require: Metrics, or beginnings of their names, without which nothing is scored.
+        allow_external: May commands be run that metric cards name?
     """
 
     protocol: str | None = None
     per_pathology: bool = False
-    on_error: OnError = "drop-pair"
+    on_error: OnError | None = None
     max_failed: float = 0.01
+    require: tuple[str, ...] = ()
+    allow_external: bool = False
     quiet: bool = False
 
 
-def choose_protocol(task: TaskCard, stated: str | None) -> str:
-    """The stated protocol, or the task's default.
+def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[str, Scoring]:
+    """The protocol's name and the protocol itself, ready to score.
 
     Raises:
-        UserError: The task has no such protocol.
+        UserError: There is no such protocol, or a required metric cannot be computed here; says why.
     """
-    if stated is not None and stated not in task.protocols:
-        raise unknown_name(f"protocol of {task.name}", stated, task.protocols)
-    return stated or next(iter(task.protocols))
+    protocol = choose_protocol(task, options.protocol)
+    scoring = scoring_for(task, protocol, options.on_error, options.allow_external, settings)
+    for metric in options.require:
+        try:
+            reason = scoring.why_not(metric)
+        except KeyError as error:
+            raise UserError(
+                f"--require {metric}: {task.name} has no such metric under {protocol} (`unix-bench list metrics`)"
+            ) from error
+        if reason is not None:
+            raise UserError(f"--require {metric}: {reason}")
+    return protocol, scoring
 
 
 def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
@@ -56,36 +71,31 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     """
     record = run.record()
     task = registry.task(str(record.predict_spec["task"]))
-    protocol = choose_protocol(task, options.protocol)
     adapter = adapter_for(task)
+    protocol, scoring = prepare(task, options, settings)
     data = _same_data(run, record, task, settings)
     subset = _subset(record, data)
     eligible = eligible_studies(data, adapter, subset, record.predict_spec["limit"])
     spec = ScoreSpec(
         protocol=protocol,
         protocol_version=task.protocols[protocol],
-        encoder=adapter.encoder,
-        encoder_digest=adapter.encoder_digest,
+        instruments=dict(scoring.instruments),
         pixels=_pixels(run, record, adapter, eligible, settings),
         per_pathology=options.per_pathology,
-        on_error=options.on_error,
+        on_error=scoring.on_error,
     )
     known = run.results(spec.folder)
     if known is not None:
         return known
 
     samples = _finished_samples(run, eligible)
-    failed = [sample for sample in samples if sample.error is not None]
+    failed = [study.id for study in eligible if samples[study.id].error is not None]
     if failed and options.on_error == "fail":
-        raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail allows none")
-    kept = [
-        Pair(study, sample)
-        for study, sample in zip(eligible, samples, strict=True)
-        if sample.error is None or options.on_error == "score-zero"
-    ]
-    rows = _rows(kept, options.per_pathology)
-    with ProgressLine("scoring", len(kept), options.quiet) as line:
-        scored = adapter.score(run, kept, rows, line)
+        raise TooManyFailures(f"{failed[0]} failed ({samples[failed[0]].error}), and --on-error fail allows none")
+    pairs = scoring.pairs({study.id: study for study in data.studies}, eligible, samples)
+    rows = _rows(pairs, options.per_pathology)
+    scored = scoring.score(run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
+    spec = replace(spec, instruments={n: d for n, d in spec.instruments.items() if n not in scored.failed})
     considered = [study for study in data.studies if subset is None or study.id in subset.ids]
     if record.predict_spec["limit"]:
         considered = considered[: considered.index(eligible[-1]) + 1]
@@ -95,35 +105,49 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
         run=run.id,
         predict_spec=record.predict_spec,
         score_spec=asdict(spec),
-        demo=record.demo or adapter.stand_in_scores,
+        demo=record.demo or scoring.stand_in,
         restricted=record.restricted,
         counts=counts,
         metrics=[
-            _metric(value, row, spec, record, adapter, data, counts)
+            _metric(value, row, spec, record, scoring, data, counts)
             for row, values in zip(rows, scored.rows, strict=True)
             for value in values
         ],
     )
-    table: dict[str, list[object]] = {
-        "id": [sample.id for sample in samples],
-        "error": [sample.error for sample in samples],
-    }
-    places = {pair.study.id: index for index, pair in enumerate(kept)}
-    for name, values in scored.per_sample.items():
-        table[name] = [values[places[sample.id]] if sample.id in places else None for sample in samples]
-    run.write_results(spec.folder, results, _parquet(table))
+    run.write_results(spec.folder, results, _parquet(_per_sample(samples, eligible, pairs, scored)))
     return results
 
 
-def check_failures(results: Results, max_failed: float) -> None:
-    """Raises `TooManyFailures` where more than the allowed share of samples failed."""
+def _per_sample(
+    samples: Mapping[str, Sample], eligible: Sequence[Study], pairs: Sequence[Pair], scored: Scored
+) -> dict[str, list[object]]:
+    """Columns of `samples.parquet`: a row for each eligible study and each other one that was scored."""
+    places = {pair.study.id: index for index, pair in enumerate(pairs)}
+    ids = list(dict.fromkeys([*(study.id for study in eligible), *places]))
+    table: dict[str, list[object]] = {"id": [*ids], "error": [samples[identity].error for identity in ids]}
+    for name, values in scored.per_sample.items():
+        table[name] = [values[places[identity]] if identity in places else None for identity in ids]
+    return table
+
+
+def check_outcome(results: Results, options: ScoreOptions) -> None:
+    """Say whether the results are what was asked for; they are written all the same.
+
+    Raises:
+        TooManyFailures: More than the allowed share of samples failed.
+        UserError: A required metric has no value.
+    """
     counts = results.counts
     predicted = counts.ok + counts.failed
-    if predicted and counts.failed / predicted > max_failed:
+    if predicted and counts.failed / predicted > options.max_failed:
         raise TooManyFailures(
-            f"{counts.failed} of {predicted} samples failed, more than --max-failed {max_failed:g} allows "
-            "(the results above leave them out as --on-error says)"
+            f"{counts.failed} of {predicted} samples failed, more than --max-failed {options.max_failed:g} allows "
+            f"(they count as --on-error {results.score_spec['on_error']} in the results above)"
         )
+    for metric in results.metrics:
+        required = any(metric.name == name or metric.name.startswith(f"{name}_") for name in options.require)
+        if required and metric.value is None and metric.pathology is None:
+            raise UserError(f"--require: {metric.name} was not computed: {metric.reason}")
 
 
 def _subset(record: RunRecord, data: DataSet) -> Subset | None:
@@ -157,7 +181,7 @@ def _same_data(run: RunFolder, record: RunRecord, task: TaskCard, settings: Sett
     return data
 
 
-def _finished_samples(run: RunFolder, eligible: Sequence[Study]) -> list[Sample]:
+def _finished_samples(run: RunFolder, eligible: Sequence[Study]) -> dict[str, Sample]:
     found = run.samples()
     missing = sum(study.id not in found for study in eligible)
     if missing:
@@ -165,7 +189,7 @@ def _finished_samples(run: RunFolder, eligible: Sequence[Study]) -> list[Sample]
             f"{run.id} is unfinished, {missing} of {len(eligible)} predictions are missing: "
             "give the `unix-bench run` command again to go on"
         )
-    return [found[study.id] for study in eligible]
+    return found
 
 
 def _rows(pairs: Sequence[Pair], per_pathology: bool) -> list[Row]:
@@ -177,18 +201,18 @@ def _rows(pairs: Sequence[Pair], per_pathology: bool) -> list[Row]:
 
 
 def _metric(
-    value: Value, row: Row, spec: ScoreSpec, record: RunRecord, adapter: TaskAdapter, data: DataSet, counts: Counts
+    value: Value, row: Row, spec: ScoreSpec, record: RunRecord, scoring: Scoring, data: DataSet, counts: Counts
 ) -> Metric:
     predicted = record.predict_spec
     definition = {
         "protocol": f"{spec.protocol}.{spec.protocol_version}",
         "task": f"{predicted['task']}.{predicted['task_version']}",
-        **adapter.definition(value.name),
         "reference_text": data.reference_text,
+        **scoring.definition(value.name),
         "data": f"{predicted['data']}@{str(predicted['data_digest'])[:8]}",
         **({"subset": str(predicted["subset"])} if predicted["subset"] else {}),
         **({"pixels": spec.pixels[:8]} if spec.pixels else {}),
-        "uncertain": "not positive" if row.pathology else "not used",
+        **({"row": f"{row.pathology} labelled as shown, uncertain is not"} if row.pathology else {}),
         "n": str(len(row.members)),
         "failed": str(counts.failed),
         "on_error": spec.on_error,
@@ -198,11 +222,14 @@ def _metric(
     return Metric(
         name=value.name,
         value=number,
+        ci=value.ci,
         n=len(row.members),
+        support=value.support,
         pathology=row.pathology,
         flags=value.flags,
         protocol=spec.protocol,
         signature="; ".join(f"{key}={text}" for key, text in definition.items()),
+        better=value.better,
         reason=value.reason or ("the value is not finite" if number is None else None),
     )
 

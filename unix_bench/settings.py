@@ -28,6 +28,10 @@ class Settings(BaseModel):
         mimic_exceptions: TOML of reports whose sections need their own treatment.
         mimic_unix_json: UniX's test_data.json; the following are the annotation files of the other protocols.
         iu_root: Indiana University chest X-rays in the Kaggle layout.
+        chexbert: chexbert.pth, or its folder; None: `chexbert/` below `weights`. So the next two.
+        bert: Configuration and vocabulary of bert-base-uncased.
+        radgraph: Folder of RadGraph's archives, or one of them.
+        radgraph_model: Which archive protocol `sound` uses: radgraph, radgraph-xl or modern-radgraph-xl.
         origin: Setting -> where its value came from, for `unix-bench doctor`.
     """
 
@@ -44,6 +48,10 @@ class Settings(BaseModel):
     mimic_llava_rad: Path | None = None
     mimic_chexgenbench: Path | None = None
     iu_root: Path | None = None
+    chexbert: Path | None = None
+    bert: Path | None = None
+    radgraph: Path | None = None
+    radgraph_model: str = "radgraph"
     origin: dict[str, str] = {}
 
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-OnError = Literal["drop-pair", "fail", "score-zero"]
+OnError = Literal["drop-pair", "fail", "score-zero", "score-as-nan"]
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,15 @@ class ScoreSpec:
 
     Attributes:
         protocol: Name of the way of computing them, with its version.
-        encoder, encoder_digest: What turns images into features; None for texts.
+        instruments: Encoder, labeller or plug-in -> digest of its weights; absent ones are not in it.
         pixels: Digest of the reference images where the scoring reads them; None for texts.
         per_pathology: Rows for each of the 14 findings too.
-        on_error: What a failed prediction counts as.
+        on_error: What a failed prediction counts as; "score-as-nan" is the published evaluation's report "nan".
     """
 
     protocol: str
     protocol_version: int
-    encoder: str | None
-    encoder_digest: str | None
+    instruments: dict[str, str]
     pixels: str | None
     per_pathology: bool
     on_error: OnError

@@ -82,8 +82,8 @@ class TensorFile:
             raise UserError(
                 f"{path} is not a whole torch checkpoint ({_first_line(error)}): copy or download it again"
             ) from error
-        inner = stored.get("state_dict", stored) if isinstance(stored, dict) else None
-        if not isinstance(inner, dict):
+        inner = _state_dict(stored)
+        if inner is None:
             raise UserError(f"{path} holds no state_dict")
         tensors = {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
         return cls(path, {key: tuple(value.shape) for key, value in tensors.items()}, tensors)
@@ -100,6 +100,16 @@ class TensorFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._source = None
+
+
+def _state_dict(stored: Any) -> dict[str, Any] | None:
+    """The tensors of what a file holds, which training code wraps in bookkeeping."""
+    if not isinstance(stored, dict):
+        return None
+    for wrapper in ("state_dict", "model_state_dict"):
+        if wrapper in stored:
+            return stored[wrapper] if isinstance(stored[wrapper], dict) else None
+    return stored
 
 
 def _shell(name: str) -> type:

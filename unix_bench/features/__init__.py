@@ -1,6 +1,9 @@
-"""Encoders: images to feature vectors."""
+"""Encoders, labellers and graph extractors: images and texts to what metrics compare."""
 
+from unix_bench.features.chexbert import CheXbert, TextTooLong
 from unix_bench.features.demodino import DemoDino
 from unix_bench.features.encoder import Encoder
+from unix_bench.features.memory import remembered
+from unix_bench.features.rule14 import Rule14
 
-__all__ = ["DemoDino", "Encoder"]
+__all__ = ["CheXbert", "DemoDino", "Encoder", "Rule14", "TextTooLong", "remembered"]

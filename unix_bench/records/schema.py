@@ -18,6 +18,7 @@ class Sample(_Record):
 
     Attributes:
         image: Path below the run's folder.
+        unix_csv: Prediction and reference as UniX's evaluation reads them from its own CSV, which this came from.
         error: Set for a failed prediction, which then has no value.
     """
 
@@ -25,6 +26,7 @@ class Sample(_Record):
     report: str | None = None
     image: str | None = None
     error: str | None = None
+    unix_csv: tuple[str, str] | None = None
 
 
 class Metric(_Record):
@@ -34,7 +36,9 @@ class Metric(_Record):
         value: None where it was not computed; `reason` then says why.
         ci: Interval at 95 %.
         n: Studies it rests on.
+        support: Of an F1 of one finding: positive references among them.
         pathology: Finding its studies show; None: all studies.
+        better: "higher" or "lower", for a metric that a plug-in brings; the others' cards say so.
         signature: Protocol, encoder, data and policy that define it.
     """
 
@@ -42,10 +46,12 @@ class Metric(_Record):
     value: float | None
     ci: tuple[float, float] | None = None
     n: int
+    support: int | None = None
     pathology: str | None = None
     flags: list[str] = []
     protocol: str
     signature: str
+    better: str | None = None
     reason: str | None = None
 
 

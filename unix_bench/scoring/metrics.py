@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+BRACES = re.compile(r"\{(\w+)\}")
+
 
 class MetricCard(BaseModel):
-    """One metric.
+    """One metric; as it is written, several whose names differ in the words that the braces stand for.
 
     Attributes:
         kind: "per-sample": the mean of a number each study has; "set": a number only a set has.
+        better: None for a metric that no card describes.
+        finding: Which of the 14 findings it is about; None: all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -23,26 +29,48 @@ class MetricCard(BaseModel):
     title: str
     task: Literal["report", "generation"]
     kind: Literal["per-sample", "set"]
-    better: Literal["higher", "lower"]
+    better: Literal["higher", "lower"] | None
     unit: str
     digits: int
+    finding: str | None = None
 
 
 @cache
-def metric_cards() -> tuple[MetricCard, ...]:
-    """All metrics in the order in which tables show them."""
-    text = files("unix_bench.scoring").joinpath("metrics.toml").read_text(encoding="utf-8")
-    return tuple(MetricCard.model_validate(entry) for entry in tomllib.loads(text)["metric"])
+def _document() -> dict[str, Any]:
+    return tomllib.loads(files("unix_bench.scoring").joinpath("metrics.toml").read_text(encoding="utf-8"))
+
+
+def headlines() -> list[str]:
+    """The metrics that tables show where there is no room for all."""
+    return list(_document()["headlines"])
+
+
+@cache
+def metric_cards() -> dict[str, MetricCard]:
+    """Every metric by name, in the order in which tables show them."""
+    patterns = (MetricCard.model_validate(entry) for entry in _document()["metric"])
+    return {card.name: card for pattern in patterns for card in _expanded(pattern)}
+
+
+def _expanded(pattern: MetricCard) -> list[MetricCard]:
+    """One card for each choice of words for the braces."""
+    slots, words = BRACES.findall(pattern.name), _document()["words"]
+    cards = []
+    for keys in itertools.product(*(words[slot] for slot in slots)):
+        names = dict(zip(slots, keys, strict=True))
+        titles = {slot: words[slot][key] for slot, key in names.items()}
+        changes = {"name": pattern.name.format(**names), "title": pattern.title.format(**titles)}
+        cards.append(pattern.model_copy(update={**changes, "finding": names.get("finding")}))
+    return cards
 
 
 def metric_card(name: str) -> MetricCard:
-    """The card of a metric as results name it.
+    """The card of a metric as results name it; of a plug-in's, one that knows no more than the name.
 
     >>> metric_card("fd_demodino").title
     'FD'
+    >>> metric_card("chexbert_f1_micro_14_neg").title
+    'CheXbert F1, micro, 14 findings, uncertain as neg'
     """
-    for card in metric_cards():
-        stem, braces, _ = card.name.partition("{")
-        if name == card.name or (braces and name.startswith(stem)):
-            return card
-    raise KeyError(name)
+    unknown = MetricCard(name=name, title=name, task="report", kind="per-sample", better=None, unit="", digits=4)
+    return metric_cards().get(name, unknown)

@@ -1,11 +1,11 @@
-"""Task adapters: what the bench asks of a model, and how it keeps and scores the answers."""
+"""Task adapters: what the bench asks of a model, and how it keeps the answers."""
 
 from unix_bench.cards import TaskCard
-from unix_bench.tasks.base import Pair, Row, Scored, TaskAdapter, Value
+from unix_bench.tasks.base import TaskAdapter
 from unix_bench.tasks.generation import GenerationTask
 from unix_bench.tasks.report import ReportTask
 
-__all__ = ["GenerationTask", "Pair", "ReportTask", "Row", "Scored", "TaskAdapter", "Value", "adapter_for"]
+__all__ = ["GenerationTask", "ReportTask", "TaskAdapter", "adapter_for"]
 
 
 def adapter_for(card: TaskCard) -> TaskAdapter:

@@ -1,0 +1,97 @@
+"""Where the weights of labellers and encoders lie: a setting, the weights folder, the hub's cache; never a download."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from unix_bench.errors import UserError
+from unix_bench.settings import PREFIX, Settings
+from unix_bench.weights import digest_file
+
+BERT = "bert-base-uncased"
+CHECKPOINT = "chexbert.pth"
+
+
+def find_chexbert(settings: Settings) -> Path:
+    """CheXbert's checkpoint.
+
+    Raises:
+        UserError: It is not there; says where it is looked for.
+    """
+    return _place(settings.chexbert, settings, "chexbert", CHECKPOINT, f"{CHECKPOINT} of the CheXbert release")
+
+
+def find_radgraph(settings: Settings) -> Path:
+    """The folder that holds RadGraph's archives.
+
+    Raises:
+        UserError: It is not there; says where it is looked for.
+    """
+    return _place(settings.radgraph, settings, "radgraph", "", f"the archive {settings.radgraph_model} of the release")
+
+
+def _place(stated: Path | None, settings: Settings, folder: str, name: str, what: str) -> Path:
+    """A file, or with an empty name a folder: as stated, else below the weights folder."""
+    setting = f"{PREFIX}{folder.upper()}"
+    if stated is not None:
+        place = stated / name if stated.is_dir() else stated
+    elif settings.weights is not None:
+        place = settings.weights / folder / name
+    else:
+        raise UserError(f"no weights folder is set: put {what} into {folder}/ below {PREFIX}WEIGHTS, or set {setting}")
+    if not place.exists():
+        raise UserError(f"{place} is missing: put {what} there, or set {setting}")
+    return place
+
+
+def find_text_encoder(name: str, settings: Settings, beside: Path | None = None) -> Path:
+    """The folder with config.json and vocabulary of a text encoder, whose weights are not needed.
+
+    Args:
+        name: A path, or a hub id such as `bert-base-uncased`.
+        settings: `bert` stands for bert-base-uncased; the weights folder may hold it under the name's last part.
+        beside: A folder that relative paths may start from.
+
+    Raises:
+        UserError: It is nowhere; says where it was looked for.
+    """
+    places = [Path(name), *([beside / name] if beside else [])]
+    if name.rpartition("/")[2] == BERT and settings.bert is not None:
+        places.insert(0, settings.bert)
+    if settings.weights is not None:
+        places.append(settings.weights / Path(name).name)
+    for place in places:
+        if (place / "config.json").is_file():
+            return place
+    cached = _in_hub_cache(name)
+    if cached is not None:
+        return cached
+    looked = ", ".join(dict.fromkeys(str(place) for place in places))
+    raise UserError(
+        f"config.json and vocabulary of {name} are neither in {looked} nor in the hub's cache: copy them into "
+        f"{Path(name).name}/ below the weights folder{f', or set {PREFIX}BERT' if name == BERT else ''}"
+    )
+
+
+def text_encoder_digest(place: Path, cache: Path) -> str:
+    """sha256 over the files that decide how a text encoder reads a text."""
+    total = hashlib.sha256()
+    for part in ("config.json", "vocab.txt", "tokenizer.json", "tokenizer_config.json"):
+        if (place / part).is_file():
+            total.update(f"{part} {digest_file(place / part, cache)}".encode())
+    return total.hexdigest()
+
+
+def _in_hub_cache(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    for identity in (name, f"google-bert/{name}"):
+        try:
+            place = Path(snapshot_download(identity, local_files_only=True))
+        except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError):
+            continue
+        if (place / "config.json").is_file():
+            return place
+    return None

@@ -1,0 +1,44 @@
+"""Scoring protocols: exact ways of turning predictions into numbers, by the name that task cards give them."""
+
+from unix_bench.cards import TaskCard
+from unix_bench.errors import unknown_name
+from unix_bench.protocols.base import Pair, Row, Scored, Scoring, Value
+from unix_bench.protocols.generation import SoundGeneration
+from unix_bench.protocols.report import PublishedReport, SoundReport
+from unix_bench.settings import Settings
+from unix_bench.spec import OnError
+
+__all__ = ["Pair", "Row", "Scored", "Scoring", "Value", "choose_protocol", "scoring_for"]
+
+
+def choose_protocol(task: TaskCard, stated: str | None) -> str:
+    """The stated protocol, or the task's default.
+
+    Raises:
+        UserError: The task has no such protocol.
+    """
+    if stated is not None and stated not in task.protocols:
+        raise unknown_name(f"protocol of {task.name}", stated, task.protocols)
+    return stated or next(iter(task.protocols))
+
+
+def scoring_for(
+    task: TaskCard, protocol: str, on_error: OnError | None, allow_external: bool, settings: Settings
+) -> Scoring:
+    """The protocol of a task, ready to score.
+
+    Args:
+        task: Whose protocol.
+        protocol: One of the card's.
+        on_error: What a failed prediction is to count as; None: as the protocol has it.
+        allow_external: May commands be run that metric cards name?
+        settings: Where weights are.
+
+    Raises:
+        UserError: The policy for failed predictions has no meaning under the protocol.
+    """
+    if task.kind == "generation":
+        return SoundGeneration(on_error)
+    if protocol == "unix":
+        return PublishedReport(settings, on_error)
+    return SoundReport(settings, on_error, allow_external)

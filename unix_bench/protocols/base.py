@@ -1,0 +1,116 @@
+"""What a scoring protocol is: one exact way of turning predictions into numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from unix_bench.data import Study
+from unix_bench.execution import ProgressLine
+from unix_bench.records import RunFolder, Sample
+from unix_bench.spec import OnError
+
+Samples = Mapping[str, Sample]  # by id, in the order of their file
+NewLine = Callable[[str, int], ProgressLine]  # label, number of items
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A study and what was predicted for it; under some policies a failed prediction too."""
+
+    study: Study
+    sample: Sample
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the results table: the pairs it rests on, by index."""
+
+    pathology: str | None
+    members: list[int]
+
+    @property
+    def why_empty(self) -> str:
+        """Why a row without members has no values."""
+        return "no study was predicted" if self.pathology is None else "no predicted study shows this finding"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A metric in one row; None with a reason where it was not computed.
+
+    Attributes:
+        ci: Interval at 95 %.
+        support: Positive references behind an F1.
+        better: Which way is better, for a metric that a plug-in brings.
+    """
+
+    name: str
+    value: float | None
+    reason: str | None = None
+    flags: list[str] = field(default_factory=list)
+    ci: tuple[float, float] | None = None
+    support: int | None = None
+    better: str | None = None
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of scoring.
+
+    Attributes:
+        rows: Values of each row.
+        per_sample: Column -> what each pair has of its own.
+        failed: Instruments that were there and gave nothing; the next scoring tries them again.
+    """
+
+    rows: list[list[Value]]
+    per_sample: Mapping[str, Sequence[object]]
+    failed: Collection[str] = ()
+
+
+class Scoring(Protocol):
+    """A protocol at work: the instruments it measures with, which pairs it admits, and the values it gives."""
+
+    @property
+    def on_error(self) -> OnError:
+        """What a failed prediction counts as."""
+
+    @property
+    def instruments(self) -> Mapping[str, str]:
+        """Encoder or labeller -> digest of its weights; with them the numbers would change."""
+
+    @property
+    def stand_in(self) -> bool:
+        """Do all its numbers come from a stand-in? That stamps the results `demo`."""
+
+    def why_not(self, metric: str) -> str | None:
+        """Why a metric cannot be computed here, as far as is known beforehand; None if it can.
+
+        Raises:
+            KeyError: The protocol has no such metric, nor a group of metrics that begins so.
+        """
+
+    def definition(self, metric: str) -> dict[str, str]:
+        """What defines a metric, for its signature; stands above what every signature says."""
+
+    def pairs(self, studies: Mapping[str, Study], eligible: Sequence[Study], samples: Samples) -> list[Pair]:
+        """The pairs that count, in the order of the tables.
+
+        Args:
+            studies: The whole data set by id.
+            eligible: Those that have what the task needs, in order; each has a sample.
+            samples: The predictions.
+
+        Raises:
+            UserError: The policy for failed predictions has no meaning here.
+        """
+
+    def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
+        """Compute every metric of the protocol for every row."""
+
+
+def without_failures(eligible: Sequence[Study], samples: Samples) -> list[Pair]:
+    """The pairs of a policy that leaves failed predictions out."""
+    return [Pair(study, samples[study.id]) for study in eligible if samples[study.id].error is None]

@@ -1,0 +1,45 @@
+"""RadGraph F1."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from unix_bench.protocols.base import NewLine
+from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.scoring.report import LEVELS, radgraph_reward
+from unix_bench.scoring.statistics import mean_of
+
+Annotate = Callable[[Sequence[str], Callable[[int], None]], list[dict[str, Any]]]
+
+
+class GraphMeter:
+    """F1 of the entities and relations that RadGraph finds, at its three levels."""
+
+    names = tuple(f"radgraph_f1_{level}" for level in LEVELS)
+    once = ()
+
+    def __init__(self, model_type: str, annotate: Annotate | None, digest: str, absent: str | None = None) -> None:
+        self._model_type, self._annotate, self._digest = model_type, annotate, digest
+        self.absent = absent
+
+    @property
+    def instruments(self) -> Mapping[str, str]:
+        return {} if self._annotate is None else {self._model_type: self._digest}
+
+    def definition(self, metric: str) -> dict[str, str]:
+        model = f"{self._model_type}@{self._digest[:8]}" if self._annotate else self._model_type
+        return {"graphs": model, "level": metric.rpartition("_")[2], "aggregate": "mean over reports"}
+
+    def measure(self, texts: Texts, new_line: NewLine) -> Measured:
+        if self._annotate is None:
+            return Measured(reason=self.absent)
+        with new_line("radgraph", 2 * len(texts.ids)) as line:
+            graphs = self._annotate([*texts.predictions, *texts.references], line.advance)
+        rewards = radgraph_reward(graphs[: len(texts.ids)], graphs[len(texts.ids) :])
+        columns = {
+            f"radgraph_{kind}_{level}": rewards[level][:, place].tolist()
+            for level in LEVELS
+            for place, kind in enumerate(("f1", "precision", "recall"))
+        }
+        return Measured({f"radgraph_f1_{level}": Reading(mean_of(rewards[level][:, 0])) for level in LEVELS}, columns)

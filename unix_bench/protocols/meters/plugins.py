@@ -1,0 +1,113 @@
+"""Metrics that others bring: a Python object behind an entry point, or any command that reads and writes JSON Lines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unix_bench import registry
+from unix_bench.cards import ExternalMetricCard
+from unix_bench.errors import UserError
+from unix_bench.protocols.base import NewLine
+from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.scoring.statistics import mean_of
+
+Score = Callable[[Texts], Sequence[float]]
+
+
+class PluginMeter:
+    """A metric with one number a report; the table shows their mean."""
+
+    once = ()
+
+    def __init__(self, name: str, better: str, version: str, score: Score | None, absent: str | None = None) -> None:
+        self.names = (name,)
+        self._better, self._version, self._score = better, version, score
+        self.absent = absent
+
+    @property
+    def instruments(self) -> Mapping[str, str]:
+        return {} if self._score is None else {self.names[0]: self._version}
+
+    def definition(self, metric: str) -> dict[str, str]:
+        return {"plug-in": f"{metric} {self._version}", "aggregate": "mean over reports"}
+
+    def measure(self, texts: Texts, new_line: NewLine) -> Measured:
+        if self._score is None:
+            return Measured(reason=self.absent)
+        name = self.names[0]
+        with new_line(name, len(texts.ids)) as line:
+            try:
+                scores = _checked(self._score(texts), len(texts.ids))
+            except Exception as error:  # code of others may fail in any way, and the other metrics still count
+                return Measured(reason=f"{name} failed: {str(error) or type(error).__name__}")
+            line.advance(len(texts.ids))
+        seen = (float(scores.min()), float(scores.max()))  # nobody says what it could be
+        return Measured({name: Reading(mean_of(scores, within=seen))}, {name: scores.tolist()}, better=self._better)
+
+
+def _checked(scores: Sequence[float], expected: int) -> NDArray[np.float64]:
+    array = np.asarray(scores, dtype=np.float64)
+    if array.shape != (expected,):
+        raise ValueError(f"it gave {len(array) if array.ndim else 1} scores for {expected} reports")
+    if not np.isfinite(array).all():
+        raise ValueError(f"its score of report {int(np.argmin(np.isfinite(array))) + 1} is not finite")
+    return array
+
+
+def plugin_meters(allow_external: bool) -> list[PluginMeter]:
+    """A meter for each installed plug-in and each of the user's external scorers.
+
+    Args:
+        allow_external: May commands be run that cards name?
+
+    Raises:
+        UserError: A plug-in cannot be imported or is none.
+    """
+    return [
+        *map(_python, registry.metric_plugins()),
+        *(_external(card, allow_external) for card in registry.external_metrics()),
+    ]
+
+
+def _python(name: str) -> PluginMeter:
+    plugin = registry.metric_plugin(name)
+    try:
+        better, version, score = plugin.better, str(plugin.version), plugin.score
+    except AttributeError as error:
+        raise UserError(f"metric plug-in '{name}': {error}: it needs better, version and score") from error
+    return PluginMeter(name, better, version, lambda texts: score(texts.predictions, texts.references))
+
+
+def _external(card: ExternalMetricCard, allowed: bool) -> PluginMeter:
+    absent = None if allowed else f"it runs the command {' '.join(card.command)}: allow that with --allow-external"
+    return PluginMeter(card.name, card.better, card.version, partial(_run, card.command) if allowed else None, absent)
+
+
+def _run(command: Sequence[str], texts: Texts) -> list[float]:
+    """Scores that a command prints, a line `{"id", "score"}` for each line `{"id", "prediction", "reference"}`."""
+    rows = zip(texts.ids, texts.predictions, texts.references, strict=True)
+    asked = "".join(
+        json.dumps({"id": identity, "prediction": prediction, "reference": reference}) + "\n"
+        for identity, prediction, reference in rows
+    )
+    done = subprocess.run(command, input=asked.encode(), capture_output=True, check=False)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(f"{command[0]} ended with {done.returncode}{f', saying: {said[-1]}' if said else ''}")
+    found: dict[str, float] = {}
+    for number, line in enumerate(done.stdout.decode(errors="replace").splitlines(), start=1):
+        try:
+            answer = json.loads(line)
+            found[answer["id"]] = float(answer["score"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f'line {number} of its output is no {{"id", "score"}}: {line[:80]}') from error
+    missing = [identity for identity in texts.ids if identity not in found]
+    if missing:
+        raise ValueError(f"it gave no score for {len(missing)} reports, '{missing[0]}' among them")
+    return [found[identity] for identity in texts.ids]

@@ -1,0 +1,56 @@
+"""From what the meters read to the values of a table's row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from unix_bench.protocols.base import Row, Value
+from unix_bench.protocols.meters import Measured, Meter, Reading
+from unix_bench.scoring.statistics import FEW_POSITIVES, intervals
+
+SEED, REPLICATES = 0, 2000
+INTERVAL = f"95 % by a bootstrap of patients, {REPLICATES} replicates, seed {SEED}"
+
+Found = Sequence[tuple[Meter, Measured]]
+
+
+def row_values(row: Row, found: Found, clusters: Sequence[str]) -> list[Value]:
+    """Every metric of a row with its interval, all of them on the same resamples.
+
+    Args:
+        row: The pairs that count.
+        found: Each meter and what it read of all pairs.
+        clusters: Patient of each pair: what is resampled.
+    """
+    wanted = [
+        (name, measured)
+        for meter, measured in found
+        for name in meter.names
+        if row.pathology is None or name not in meter.once
+    ]
+    computed = _computed(row, dict(r for _, measured in found for r in measured.readings.items()), clusters)
+    values = []
+    for name, measured in wanted:
+        value = computed.get(name) or Value(name, None, row.why_empty if not row.members else measured.reason)
+        values.append(replace(value, better=measured.better))
+    return values
+
+
+def _computed(row: Row, readings: dict[str, Reading], clusters: Sequence[str]) -> dict[str, Value]:
+    if not row.members:
+        return {}
+    measures = [reading.measure.of_members(row.members) for reading in readings.values()]
+    bounds = intervals(measures, [clusters[index] for index in row.members], SEED, REPLICATES)
+    values = {}
+    for (name, reading), measure, ci in zip(readings.items(), measures, bounds, strict=True):
+        support = None if reading.positives is None else int(reading.positives[row.members].sum())
+        few = len(row.members) < reading.reliable_from or (support is not None and support < FEW_POSITIVES)
+        values[name] = Value(
+            name,
+            measure.value() if reading.estimate is None else reading.estimate(row.members),
+            flags=["few-positives"] if few else [],
+            ci=ci,
+            support=support,
+        )
+    return values

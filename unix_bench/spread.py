@@ -1,0 +1,51 @@
+"""The same model run with several seeds: how much its numbers move, beside how sure each one is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from unix_bench.records import Results
+from unix_bench.scoring.statistics import Spread, between_seeds
+
+
+@dataclass(frozen=True)
+class MetricSpread:
+    """One metric over seeds.
+
+    Attributes:
+        ci: Interval of the first seed's value: the chance in the choice of patients.
+        spread: Over the seeds' values: the chance in the sampling. None where a seed has no value.
+    """
+
+    name: str
+    pathology: str | None
+    ci: tuple[float, float] | None
+    spread: Spread | None
+
+
+@dataclass(frozen=True)
+class SeedSummary:
+    """What came of several seeds of one model."""
+
+    model: str
+    task: str
+    data: str
+    seeds: list[int]
+    metrics: list[MetricSpread]
+
+
+def summarise(runs: Sequence[Results]) -> SeedSummary:
+    """Put the results of one model's seeds side by side.
+
+    Args:
+        runs: Results that differ in nothing but the seed.
+    """
+    spec = runs[0].predict_spec
+    metrics = []
+    for same in zip(*(results.metrics for results in runs), strict=True):
+        values = [metric.value for metric in same if metric.value is not None]
+        spread = between_seeds(values) if len(values) == len(runs) else None
+        metrics.append(MetricSpread(same[0].name, same[0].pathology, same[0].ci, spread))
+    seeds = [int(results.predict_spec["seed"]) for results in runs]
+    return SeedSummary(str(spec["model"]), str(spec["task"]), str(spec["data"]), seeds, metrics)

@@ -1,0 +1,35 @@
+"""Several seeds of one model as a table for people."""
+
+from __future__ import annotations
+
+from rich.markup import escape
+from rich.table import Table
+
+from unix_bench.scoring.metrics import headlines, metric_card
+from unix_bench.spread import SeedSummary
+from unix_bench.tables.console import wide_console
+
+
+def print_spread(summary: SeedSummary) -> None:
+    """Print mean, spread and interval of each metric over all studies, and of the headlines for each pathology."""
+    seeds = f"{len(summary.seeds)} seeds from {summary.seeds[0]}"
+    table = Table(title=escape(f"{summary.model} | {summary.task} | {summary.data} | {seeds}"), title_justify="left")
+    for heading in ("", "", "mean", "sd between seeds", "least to most", "95 % interval, first seed"):
+        table.add_column(heading, justify="right" if heading else "left")
+    for metric in summary.metrics:
+        card, spread = metric_card(metric.name), metric.spread
+        if spread is None or (metric.pathology and card.task == "report" and metric.name not in headlines()):
+            continue
+
+        def number(value: float, digits: int = card.digits) -> str:
+            return f"{value:.{digits}f}"
+
+        table.add_row(
+            metric.pathology or "Overall",
+            escape(card.title),
+            number(spread.mean),
+            "" if spread.sd is None else number(spread.sd),
+            f"{number(spread.low)} to {number(spread.high)}",
+            f"{number(metric.ci[0])} to {number(metric.ci[1])}" if metric.ci else "",
+        )
+    wide_console().print(table)
