@@ -215,11 +215,20 @@ def test_unix_stops_where_the_publication_stops(tmp_path: Path, weights: Path) -
 
 
 def test_odd_reports_are_scored(tmp_path: Path, weights: Path) -> None:
-    odd = {"empty": "", "blank": " \n\t", "none": "None", "long": "effusion " * 10_000, "emoji": "🫁 clear 🙂"}
+    odd = {"empty": "", "blank": " \n\t", "none": "None", "long": "effusion " * 700, "emoji": "🫁 clear 🙂"}
     odd |= {"control": "clear\x00\x07 lungs", "surrogate": "clear \ud800", "bidi": "\u202eclear"}
     folder = data(tmp_path / "d", dict.fromkeys(odd, "Lungs are clear. None."))
     found = metrics(score(predictions(tmp_path / "p.jsonl", dict(odd)), folder))
     assert all(metric["n"] == len(odd) and metric["value"] is not None for metric in found.values())
+
+
+def test_a_report_of_ten_thousand_words(tmp_path: Path, weights: Path) -> None:
+    shutil.rmtree(weights / "radgraph")  # which takes over a minute for one such report
+    folder = data(tmp_path / "d", {"a": "Lungs are clear."})
+    for protocol in ("sound", "unix"):
+        file = predictions(tmp_path / "p.jsonl", {"a": "effusion " * 10_000})
+        found = metrics(score(file, folder, "--protocol", protocol))
+        assert found["chexbert_f1_micro_14_neg"]["value"] is not None
 
 
 @pytest.mark.parametrize(

