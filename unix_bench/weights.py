@@ -9,6 +9,7 @@ import hashlib
 import json
 import pickle
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,11 +70,13 @@ class TensorFile:
         import torch
 
         try:
+            # torch before 1.6 wrote no archive, which can be neither mapped nor looked through beforehand.
+            archive = zipfile.is_zipfile(path)
             # A Lightning checkpoint names its callback classes; they become empty shells, and none of their code runs.
-            named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+            named = torch.serialization.get_unsafe_globals_in_checkpoint(path) if archive else []
             shells: list[Any] = [(_shell(name), name) for name in named if BOOKKEEPING.match(name)]
             with torch.serialization.safe_globals(shells):
-                stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+                stored = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         except pickle.UnpicklingError as error:
             raise UserError(
                 f"{path} holds more than tensors, and code from a checkpoint is never run: {_first_line(error)}"

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from unix_bench.errors import UserError
 from unix_bench.features import CheXbert, TextTooLong, remembered
@@ -29,6 +30,16 @@ def test_labels_of_the_reference(tmp_path: Path) -> None:
     again = CheXbert(CHECKPOINT, BERT, tmp_path)
     again.__dict__["_network"] = None  # every answer comes from the cache
     assert again.label(texts, truncate=False).tolist() == expected
+
+
+def test_a_checkpoint_as_old_torch_wrote_it(tmp_path: Path) -> None:
+    stored = torch.load(CHECKPOINT, weights_only=True)
+    torch.save(stored, tmp_path / "chexbert.pth", _use_new_zipfile_serialization=False)
+    labels = CheXbert(tmp_path / "chexbert.pth", BERT, tmp_path).label([row["text"] for row in ROWS[:20]])
+    assert labels.tolist() == [row["labels"] for row in ROWS[:20]]
+    (tmp_path / "half.pth").write_bytes((tmp_path / "chexbert.pth").read_bytes()[:90_000])
+    with pytest.raises(UserError, match="is not a whole torch checkpoint"):
+        CheXbert(tmp_path / "half.pth", BERT, tmp_path).label(["clear"])
 
 
 def test_long_texts(tmp_path: Path) -> None:

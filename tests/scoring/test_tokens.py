@@ -72,6 +72,22 @@ def test_real_reports_against_nltk() -> None:
         assert words(text) == nltk_words(text)
 
 
+def test_tables_are_as_long_as_the_files_of_punkt_tab() -> None:
+    """Entries and characters of the four files of nltk's own `punkt_tab/english`, which are not installed."""
+    files = {
+        "abbrev_types.txt": list(english.ABBREV_TYPES),
+        "sent_starters.txt": list(english.SENT_STARTERS),
+        "collocations.tab": ["\t".join(pair) for pair in english.COLLOCATIONS],
+        "ortho_context.tab": [f"{word}\t{context}" for word, context in english.ORTHO_CONTEXT.items()],
+    }
+    assert {name: (len(lines), len("\n".join(lines))) for name, lines in files.items()} == {
+        "abbrev_types.txt": (156, 619),
+        "sent_starters.txt": (39, 241),
+        "collocations.tab": (37, 594),
+        "ortho_context.tab": (20366, 236303),
+    }
+
+
 def test_the_tokeniser_does_not_need_nltk() -> None:
     import subprocess
     import sys

@@ -87,7 +87,9 @@ def radgraph_meter(settings: Settings, model_type: str) -> GraphMeter:
     place = settings.cache / "graphs" / f"{model_type}-{digest[:16]}"
 
     def annotate(texts: Sequence[str], advance: Advance) -> list[dict[str, Any]]:
-        return remembered(texts, lambda missing: load().annotate(missing), place, advance)
+        graphs = remembered(texts, lambda missing: load().annotate(missing), place, advance)
+        # RadGraph reads an empty report as the word None.
+        return [graph if text.strip() else {"entities": {}} for text, graph in zip(texts, graphs, strict=True)]
 
     return GraphMeter(model_type, annotate, digest)
 
