@@ -15,16 +15,25 @@ from unix_bench.execution import choose_device
 from unix_bench.features import CheXbert, Rule14, remembered
 from unix_bench.features.places import (
     BERT,
+    CHECKPOINT,
     find_chexbert,
     find_radgraph,
     find_text_encoder,
     text_encoder_digest,
 )
 from unix_bench.features.radgraph import RadGraph, archive_digest, encoder_name, find_archive
-from unix_bench.protocols.meters import GraphMeter, LabelMeter
-from unix_bench.settings import Settings
+from unix_bench.protocols.meters import Absent, GraphMeter, LabelMeter
+from unix_bench.settings import PREFIX, Settings
 
 Advance = Callable[[int], None]
+NO_CHEXBERT = (
+    f"CheXbert is not here: put {CHECKPOINT} of its release into chexbert/ and the configuration and vocabulary of "
+    f"{BERT} into {BERT}/ below {PREFIX}WEIGHTS (`unix-bench doctor` says what is missing)"
+)
+NO_RADGRAPH = (
+    f"RadGraph is not here: put the archive of its release into radgraph/ and the configuration and vocabulary of its "
+    f"encoder beside it below {PREFIX}WEIGHTS (`unix-bench doctor` says what is missing)"
+)
 PUBLISHED_LENGTH = 512  # characters of a report that the published evaluation labels
 
 
@@ -39,7 +48,7 @@ def chexbert_meter(settings: Settings, as_published: bool = False) -> LabelMeter
     try:
         model = find_labeller(settings)
     except UserError as error:
-        return LabelMeter(CheXbert.name, None, "", text, absent=f"CheXbert is not here: {error}")
+        return LabelMeter(CheXbert.name, None, "", text, absent=Absent(NO_CHEXBERT, str(error)))
 
     def published(texts: Sequence[str], advance: Advance) -> NDArray[np.int8]:
         cut = [text[:PUBLISHED_LENGTH].strip().replace("\n", " ") for text in texts]
@@ -83,7 +92,7 @@ def radgraph_meter(settings: Settings, model_type: str) -> GraphMeter:
     try:
         load, digest = find_annotator(settings, model_type)
     except UserError as error:
-        return GraphMeter(model_type, None, "", absent=f"RadGraph is not here: {error}")
+        return GraphMeter(model_type, None, "", absent=Absent(NO_RADGRAPH, str(error)))
     place = settings.cache / "graphs" / f"{model_type}-{digest[:16]}"
 
     def annotate(texts: Sequence[str], advance: Advance) -> list[dict[str, Any]]:

@@ -34,7 +34,8 @@ class ReportScoring:
         return {name: digest for meter in self._meters for name, digest in meter.instruments.items()}
 
     def why_not(self, metric: str) -> str | None:
-        return self._meter(metric).absent
+        absent = self._meter(metric).absent
+        return None if absent is None else absent.here or absent.reason
 
     def definition(self, metric: str) -> dict[str, str]:
         return {**self._meter(metric).definition(metric), "interval": INTERVAL}

@@ -39,6 +39,19 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Absent:
+    """Why a meter cannot measure.
+
+    Attributes:
+        reason: What results say, with the remedy; it holds no path, so that results are the same everywhere.
+        here: What is wrong on this machine; empty where the reason says it all.
+    """
+
+    reason: str
+    here: str = ""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What a meter found.
 
@@ -67,8 +80,8 @@ class Meter(Protocol):
         """Those of them that only the overall row has: F1 of one finding, which no row of another repeats."""
 
     @property
-    def absent(self) -> str | None:
-        """Why it cannot measure here, and the remedy; None if it can."""
+    def absent(self) -> Absent | None:
+        """Why it cannot measure here; None if it can."""
 
     @property
     def instruments(self) -> Mapping[str, str]:

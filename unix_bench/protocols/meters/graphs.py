@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
 from unix_bench.scoring.report import LEVELS, radgraph_reward
 from unix_bench.scoring.statistics import mean_of
 
@@ -19,7 +19,7 @@ class GraphMeter:
     names = tuple(f"radgraph_f1_{level}" for level in LEVELS)
     once = ()
 
-    def __init__(self, model_type: str, annotate: Annotate | None, digest: str, absent: str | None = None) -> None:
+    def __init__(self, model_type: str, annotate: Annotate | None, digest: str, absent: Absent | None = None) -> None:
         self._model_type, self._annotate, self._digest = model_type, annotate, digest
         self.absent = absent
 
@@ -33,7 +33,7 @@ class GraphMeter:
 
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
         if self._annotate is None:
-            return Measured(reason=self.absent)
+            return Measured(reason=self.absent.reason if self.absent else None)
         with new_line("radgraph", 2 * len(texts.ids)) as line:
             graphs = self._annotate([*texts.predictions, *texts.references], line.advance)
         rewards = radgraph_reward(graphs[: len(texts.ids)], graphs[len(texts.ids) :])

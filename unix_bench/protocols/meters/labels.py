@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from unix_bench.features import TextTooLong
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
 from unix_bench.scoring.report import FINDING_KEYS, UNCERTAIN, f1_measures, positive
 from unix_bench.scoring.statistics import FEW_STUDIES
 
@@ -28,7 +28,7 @@ class LabelMeter:
         label: Label | None,
         digest: str,
         text: str,
-        absent: str | None = None,
+        absent: Absent | None = None,
     ) -> None:
         """Set the meter up.
 
@@ -54,7 +54,7 @@ class LabelMeter:
 
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
         if self._label is None:
-            return Measured(reason=self.absent)
+            return Measured(reason=self.absent.reason if self.absent else None)
         with new_line(self._name, 2 * len(texts.ids)) as line:
             try:
                 both = self._label([*texts.predictions, *texts.references], line.advance)

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,10 @@ from unix_bench import registry
 from unix_bench.cards import ExternalMetricCard
 from unix_bench.errors import UserError
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
 from unix_bench.scoring.statistics import mean_of
 
+NOT_ALLOWED = Absent("its card names a command: allow that it is run with --allow-external")
 Score = Callable[[Texts], Sequence[float]]
 
 
@@ -25,10 +27,10 @@ class PluginMeter:
 
     once = ()
 
-    def __init__(self, name: str, better: str, version: str, score: Score | None, absent: str | None = None) -> None:
+    def __init__(self, name: str, better: str, version: str, score: Score | None) -> None:
         self.names = (name,)
         self._better, self._version, self._score = better, version, score
-        self.absent = absent
+        self.absent = NOT_ALLOWED if score is None else None
 
     @property
     def instruments(self) -> Mapping[str, str]:
@@ -39,7 +41,7 @@ class PluginMeter:
 
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
         if self._score is None:
-            return Measured(reason=self.absent)
+            return Measured(reason=NOT_ALLOWED.reason)
         name = self.names[0]
         with new_line(name, len(texts.ids)) as line:
             try:
@@ -85,8 +87,7 @@ def _python(name: str) -> PluginMeter:
 
 
 def _external(card: ExternalMetricCard, allowed: bool) -> PluginMeter:
-    absent = None if allowed else f"it runs the command {' '.join(card.command)}: allow that with --allow-external"
-    return PluginMeter(card.name, card.better, card.version, partial(_run, card.command) if allowed else None, absent)
+    return PluginMeter(card.name, card.better, card.version, partial(_run, card.command) if allowed else None)
 
 
 def _run(command: Sequence[str], texts: Texts) -> list[float]:
@@ -99,7 +100,9 @@ def _run(command: Sequence[str], texts: Texts) -> list[float]:
     done = subprocess.run(command, input=asked.encode(), capture_output=True, check=False)
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(f"{command[0]} ended with {done.returncode}{f', saying: {said[-1]}' if said else ''}")
+        raise ValueError(
+            f"{Path(command[0]).name} ended with {done.returncode}{f', saying: {said[-1]}' if said else ''}"
+        )
     found: dict[str, float] = {}
     for number, line in enumerate(done.stdout.decode(errors="replace").splitlines(), start=1):
         try:
