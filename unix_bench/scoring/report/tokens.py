@@ -11,7 +11,7 @@ import re
 
 from unix_bench.scoring.report.sentences import sentences
 
-TOKENISER = "nltk-treebank+punkt-english"
+TOKENISER = "nltk 3.9.2, Treebank and Punkt English"
 
 QUOTES = "'\"`"
 OPENING = re.compile(r"[«“‘„]|`+")
