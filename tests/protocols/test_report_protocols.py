@@ -310,3 +310,29 @@ def test_weights_check_tells_random_weights_from_real_ones(weights: Path) -> Non
     result = bench("weights", "check", "chexbert")
     assert result.exit_code == 2
     assert "chexbert.pth is missing" in result.stderr
+
+
+def test_intervals_are_over_patients(tmp_path: Path) -> None:
+    names = [f"s{n}" for n in range(40)]
+    texts = ["Clear." if n % 8 < 4 else "Large effusion." for n in range(40)]
+    references = dict.fromkeys(names, "Clear.")
+    own = data(tmp_path / "own", references)
+    shared = data(tmp_path / "shared", references, {name: f"p{n // 4}" for n, name in enumerate(names)})
+    file = predictions(tmp_path / "p.jsonl", dict(zip(names, texts, strict=True)))
+    (low, high), (lower, higher) = (metrics(score(file, folder))["rouge_l"]["ci"] for folder in (own, shared))
+    assert higher - lower > 1.5 * (high - low), "four studies a patient that are alike are worth one"
+
+
+def test_few_positives_are_those_below_twenty(tmp_path: Path) -> None:
+    folder = data(tmp_path / "d", {f"s{n}": "Edema." if n < 19 else "Fracture." for n in range(39)})
+    found = metrics(score(predictions(tmp_path / "p.jsonl", {f"s{n}": "Edema." for n in range(39)}), folder))
+    flags = {name: found[f"rule14_f1_{name}_neg"]["flags"] for name in ("edema", "fracture")}
+    assert flags == {"edema": ["few-positives"], "fracture": []}
+    assert found["rule14_f1_macro_14_neg"]["flags"] == ["few-positives"]
+    assert found["rule14_f1_micro_14_neg"]["flags"] == []
+
+
+def test_the_published_csv_s_replacement_characters(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("Image Path,Report Impression,Ground Truth\na.png,\ufffd \ufffd clear,? ? clear\n")
+    found = metrics(score(tmp_path / "p.csv", data(tmp_path / "d", {"a": "? ? clear"}), "--protocol", "unix"))
+    assert found["bleu_2"]["value"] == 1.0

@@ -25,6 +25,7 @@ WORDS = (
     '"'
 )
 SIGNS = "中 🫁 \u2014 \u2026 \u2018 \u2019 \u201c \u201d « »"
+BEFORE = "effusion Dr p.m j J b B I x 3 1.5 -2 2,000 5-st no-such U.S e.g . .. normal! what? (now) '"
 PIECES = st.sampled_from(
     [*WORDS.split(), *SIGNS.split(), ". . .", "\n", "\n\n", "\t", "\x0b", "\x1c", "\x85", "\xa0", "\x00", " "]
 )
@@ -62,6 +63,58 @@ def test_golden_tokens() -> None:
 def test_against_nltk(text: str) -> None:
     assert sentences(text) == punkt().tokenize(text)
     assert words(text) == nltk_words(text)
+
+
+@pytest.mark.skipif(nltk.__version__ != "3.9.2", reason="the tokens are those of nltk 3.9.2")
+def test_decisions_of_punkt_against_nltk() -> None:
+    """Each kind of word before a period with each kind of word after it, and what the tables know of both."""
+    seen_small_at_start = [word for word, context in english.ORTHO_CONTEXT.items() if context & 1 << 4]
+    after = ["the", "The", "who", "Xyzzy", "xyzzy", "Bain", "julian", "X-ray", "1", ",", "- no", "(no", '"No', "XXXX"]
+    texts = [
+        f"a {left}. {right} c" for left in BEFORE.split() for right in (*after, *map(str.title, english.SENT_STARTERS))
+    ]
+    texts += [f"a {left}. {right} c" for left in ("dr", "j", "3") for right in seen_small_at_start]
+    texts += [f"a {left}. {right} c" for left in english.ABBREV_TYPES for right in ("the", "The", "Xyzzy")]
+    texts += [f"a {left}. {right} c" for pair in english.COLLOCATIONS for left, right in (pair, map(str.title, pair))]
+    texts = [text.replace("##number##", "7").replace("##Number##", "7") for text in texts]
+    for text in texts:
+        assert sentences(text) == punkt().tokenize(text)
+
+
+@pytest.mark.skipif(nltk.__version__ != "3.9.2", reason="the tokens are those of nltk 3.9.2")
+def test_rules_for_words_against_nltk() -> None:
+    """Each contraction and number between each pair of quotes, brackets and marks."""
+    whole = (
+        "cannot Gimme gonna gotta lemme WANNA d'ye more'n 'tis 'Twas 't he'd HE'D I'm it's they'll WE'VE you're don't "
+        "DON'T you're's s' 'a 'em O'Neil 1.5 3,000 12:30 T1-T2 a--b ..."
+    )
+    opening = ["", '"', "'", "''", "(", '("', "<", "“", "‘", "«", "„", "`", "``", "—"]
+    closing = [
+        "",
+        ".",
+        ").",
+        ".)",
+        ". )",
+        '."',
+        ".'",
+        ".”",
+        ",",
+        ":",
+        ",,",
+        "?",
+        "'",
+        "''",
+        '"',
+        "’",
+        "»",
+        ";",
+        "*",
+        "--",
+    ]
+    for word in whole.split():
+        for text in (f"So {left}{word}{right}" for left in opening for right in closing):
+            assert words(text) == nltk_words(text), text
+            assert words(f"{text} x") == nltk_words(f"{text} x"), text
 
 
 @pytest.mark.skipif(nltk.__version__ != "3.9.2" or not IU.is_file(), reason="needs nltk 3.9.2 and the reports")
