@@ -1,4 +1,4 @@
-"""The whole walk: plan every model, predict with each, score, and see whether too much failed."""
+"""The whole walk: plan every model, predict with each, and score."""
 
 from __future__ import annotations
 
@@ -30,18 +30,12 @@ def benchmark(
     scoring: ScoreOptions,
     settings: Settings,
     show: Callable[[Results], None],
-) -> list[Results]:
+) -> None:
     """Run and score each model; `show` is given each one's results as soon as they are there.
-
-    Returns:
-        All results, in the order of `wanted`.
 
     Raises:
         UserError: Something does not fit; nothing of the model in question is scored then.
     """
     plans = plan_all(wanted, scoring, settings)
-    done = []
     for plan, options in zip(plans, wanted, strict=True):
-        done.append(score(predict(plan, options, settings), scoring, settings))
-        show(done[-1])
-    return done
+        show(score(predict(plan, options, settings), scoring, settings))

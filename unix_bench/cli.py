@@ -43,7 +43,7 @@ def scoring_options(command: Any) -> Any:
             "--on-error",
             type=click.Choice(ON_ERROR),
             help="What a failed sample counts as. Given, drop-pair and score-zero admit damaged images, which stop the "
-            "run otherwise.  [default: drop-pair]",
+            "run otherwise.  [default: drop-pair; under unix, as published]",
         ),
         click.option(
             "--max-failed",
@@ -172,7 +172,7 @@ def run(
     try:
         benchmark(wanted, scoring, settings, show_results)
     finally:  # what is done is shown, also where a later model fails
-        if as_json and done and seeds is None:
+        if as_json and done and (seeds is None or len(done) < len(wanted)):
             _print_json(done)
     if seeds is not None:
         _show_seeds(done, seeds, as_json)

@@ -19,6 +19,7 @@ def write_note(path: Path, text: str) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch(mode=0o600)  # it may say something of restricted data
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError:

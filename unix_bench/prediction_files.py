@@ -47,7 +47,7 @@ def read_predictions(file: Path, data: DataSet) -> dict[str, Line]:
 
 def _json_lines(file: Path) -> Iterator[tuple[str, Line]]:
     try:
-        content = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
     except OSError as error:
@@ -87,6 +87,8 @@ def _csv_lines(file: Path, data: DataSet) -> Iterator[tuple[str, Line]]:
             f"{file} lacks the column '{missing[0]}': a CSV has the columns of UniX's evaluation "
             f"({IMAGE}, {PREDICTION}, {REFERENCE}); other predictions come as JSON Lines"
         )
+    if cells.empty:
+        raise UserError(f"{file} has no row: check that UniX's evaluation came to its end")
     names = _Names(data)
     for index, (image, prediction) in enumerate(zip(cells[IMAGE], cells[PREDICTION], strict=True)):
         where = f"row {index + 1}"

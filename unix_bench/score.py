@@ -14,7 +14,7 @@ from unix_bench.data import FINDINGS, DataSet, Study, Subset, check_images, load
 from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies
-from unix_bench.protocols import Pair, Row, Scored, Scoring, Value, choose_protocol, scoring_for
+from unix_bench.protocols import Pair, Row, Scored, Scoring, Value, choose_protocol, covers, scoring_for
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError, ScoreSpec
@@ -80,6 +80,7 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
         protocol=protocol,
         protocol_version=task.protocols[protocol],
         instruments=dict(scoring.instruments),
+        absent=dict(scoring.absent),
         pixels=_pixels(run, record, adapter, eligible, settings),
         per_pathology=options.per_pathology,
         on_error=scoring.on_error,
@@ -95,7 +96,8 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     pairs = scoring.pairs({study.id: study for study in data.studies}, eligible, samples)
     rows = _rows(pairs, options.per_pathology)
     scored = scoring.score(run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
-    spec = replace(spec, instruments={n: d for n, d in spec.instruments.items() if n not in scored.failed})
+    if scored.failed:  # kept apart, so that the next scoring does not take these results for what it would find
+        spec = replace(spec, absent={**spec.absent, **scored.failed})
     considered = [study for study in data.studies if subset is None or study.id in subset.ids]
     if record.predict_spec["limit"]:
         considered = considered[: considered.index(eligible[-1]) + 1]
@@ -145,7 +147,7 @@ def check_outcome(results: Results, options: ScoreOptions) -> None:
             f"(they count as --on-error {results.score_spec['on_error']} in the results above)"
         )
     for metric in results.metrics:
-        required = any(metric.name == name or metric.name.startswith(f"{name}_") for name in options.require)
+        required = any(covers(name, metric.name) for name in options.require)
         if required and metric.value is None and metric.pathology is None:
             raise UserError(f"--require: {metric.name} was not computed: {metric.reason}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -51,7 +52,7 @@ class Settings(BaseModel):
     chexbert: Path | None = None
     bert: Path | None = None
     radgraph: Path | None = None
-    radgraph_model: str = "radgraph"
+    radgraph_model: Literal["radgraph", "radgraph-xl", "modern-radgraph-xl"] = "radgraph"
     origin: dict[str, str] = {}
 
 

@@ -57,7 +57,8 @@ class ScoreSpec:
 
     Attributes:
         protocol: Name of the way of computing them, with its version.
-        instruments: Encoder, labeller or plug-in -> digest of its weights; absent ones are not in it.
+        instruments: Encoder, labeller or plug-in -> digest of its weights.
+        absent: Those that are not there, or gave nothing -> why; with them there would be more values.
         pixels: Digest of the reference images where the scoring reads them; None for texts.
         per_pathology: Rows for each of the 14 findings too.
         on_error: What a failed prediction counts as; "score-as-nan" is the published evaluation's report "nan".
@@ -66,6 +67,7 @@ class ScoreSpec:
     protocol: str
     protocol_version: int
     instruments: dict[str, str]
+    absent: dict[str, str]
     pixels: str | None
     per_pathology: bool
     on_error: OnError

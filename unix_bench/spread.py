@@ -43,9 +43,11 @@ def summarise(runs: Sequence[Results]) -> SeedSummary:
     """
     spec = runs[0].predict_spec
     metrics = []
-    for same in zip(*(results.metrics for results in runs), strict=True):
+    by_name = [{(metric.name, metric.pathology): metric for metric in results.metrics} for results in runs]
+    for (name, pathology), first in by_name[0].items():
+        same = [of_run[name, pathology] for of_run in by_name if (name, pathology) in of_run]
         values = [metric.value for metric in same if metric.value is not None]
         spread = between_seeds(values) if len(values) == len(runs) else None
-        metrics.append(MetricSpread(same[0].name, same[0].pathology, same[0].ci, spread))
+        metrics.append(MetricSpread(name, pathology, first.ci, spread))
     seeds = [int(results.predict_spec["seed"]) for results in runs]
     return SeedSummary(str(spec["model"]), str(spec["task"]), str(spec["data"]), seeds, metrics)

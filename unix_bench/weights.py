@@ -79,7 +79,8 @@ class TensorFile:
                 stored = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
         except pickle.UnpicklingError as error:
             raise UserError(
-                f"{path} holds more than tensors, and code from a checkpoint is never run: {_first_line(error)}"
+                f"{path} holds more than tensors or is no checkpoint at all, and code from a checkpoint is never run: "
+                f"copy or download it again{_unpickler_says(error)}"
             ) from error
         except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
             raise UserError(
@@ -118,6 +119,12 @@ def _state_dict(stored: Any) -> dict[str, Any] | None:
 def _shell(name: str) -> type:
     """An inert stand-in for a class that a checkpoint names: it takes whatever state it is given."""
     return type(name.rpartition(".")[2], (), {"__init__": lambda self, *args, **kwargs: None})
+
+
+def _unpickler_says(error: Exception) -> str:
+    """What torch stumbled over, without its advice to run the code after all."""
+    said = re.search(r"WeightsUnpickler error: (.+)", str(error))
+    return f" ({said[1].strip()})" if said else ""
 
 
 def _first_line(error: Exception) -> str:

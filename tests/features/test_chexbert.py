@@ -78,3 +78,7 @@ def test_a_text_is_asked_for_once(tmp_path: Path) -> None:
     assert remembered(["bb", "a", "bb", "\ud800"], answer, tmp_path) == [2, 1, 2, 1]
     assert remembered(["a", "ccc"], answer, tmp_path) == [1, 3]
     assert sorted(asked) == sorted(["bb", "a", "\ud800", "ccc"])
+    for note in tmp_path.glob("*/*"):
+        assert note.stat().st_mode & 0o077 == 0, "it may say something of restricted data"
+        note.write_text("")
+    assert remembered(["a"], answer, tmp_path) == [1]

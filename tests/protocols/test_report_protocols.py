@@ -281,12 +281,19 @@ def test_an_external_scorer(tmp_path: Path) -> None:
     assert "Words" not in allowed["signature"]
     (tmp_path / "lengths.py").write_text("import sys; sys.exit('no licence')")
     (cards / "words.toml").write_text(card.replace('"1"', '"2"'))
-    broken = metrics(score(file, folder, "--allow-external"))
-    assert broken["words"]["reason"] == f"words failed: {Path(sys.executable).name} ended with 1, saying: no licence"
+    result = score(file, folder, "--allow-external")
+    assert f"words failed: {Path(sys.executable).name} ended with 1, saying: no licence" in result.stderr
+    broken = metrics(result)
+    assert broken["words"]["reason"] == "words failed (ValueError); what it said stood on standard error"
     assert broken["rouge_l"]["value"] is not None
     assert score(file, folder, "--allow-external", "--require", "words").exit_code == 2
     (tmp_path / "lengths.py").write_text("print('[]')")
-    assert "line 1 of its output" in metrics(score(file, folder, "--allow-external"))["words"]["reason"]
+    assert "line 1 of its output" in score(file, folder, "--allow-external").stderr
+    again = metrics(score(file, folder))["words"]
+    assert "--allow-external" in again["reason"], "a failure does not outlive its scoring"
+    (cards / "bleu_4.toml").write_text(card.replace('"words"', '"bleu_4"'))
+    taken = score(file, folder)
+    assert (taken.exit_code, "metric 'bleu_4' of a plug-in or card: the name is taken" in taken.stderr) == (2, True)
 
 
 def test_seeds_side_by_side(tmp_path: Path) -> None:
@@ -336,3 +343,37 @@ def test_the_published_csv_s_replacement_characters(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("Image Path,Report Impression,Ground Truth\na.png,\ufffd \ufffd clear,? ? clear\n")
     found = metrics(score(tmp_path / "p.csv", data(tmp_path / "d", {"a": "? ? clear"}), "--protocol", "unix"))
     assert found["bleu_2"]["value"] == 1.0
+
+
+def test_unix_keeps_the_order_of_its_csv(tmp_path: Path) -> None:
+    """The median of bootstrap means depends on it."""
+    texts = {f"s{n}": "clear " * (n % 5) + "x" for n in range(23)}
+    folder = data(tmp_path / "d", dict.fromkeys(texts, "clear clear lungs"))
+    rows = [f"{name}.png,{text},clear clear lungs" for name, text in texts.items()]
+    header = "Image Path,Report Impression,Ground Truth"
+    values = []
+    for name, lines in (("a", rows), ("b", rows[::-1])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]) + "\n")
+        values.append(metrics(score(tmp_path / f"{name}.csv", folder, "--protocol", "unix"))["rouge_l"]["value"])
+    assert values[0] != values[1]
+
+
+def test_a_wordless_report_is_labelled_blank(tmp_path: Path, weights: Path) -> None:
+    folder = data(tmp_path / "d", {"a": "Clear lungs."})
+    score(predictions(tmp_path / "p.jsonl", {"a": " -- "}), folder)
+    table = pd.read_parquet(next(Path("results/runs").glob("*/scores/sound-*/samples.parquet")))
+    for labeller in ("chexbert", "rule14"):
+        assert not any(table[f"{labeller}_predicted"][0])
+
+
+@pytest.mark.parametrize("content", [None, "[PAD]\n[UNK]\n", "\n".join(f"w{n}" for n in range(500))])
+def test_a_vocabulary_that_does_not_fit(tmp_path: Path, weights: Path, content: str | None) -> None:
+    shutil.rmtree(weights / "radgraph")
+    vocabulary = weights / "bert-base-uncased" / "vocab.txt"
+    vocabulary.unlink() if content is None else vocabulary.write_text(content)
+    folder = data(tmp_path / "d", {"a": "Clear lungs."})
+    result = score(predictions(tmp_path / "p.jsonl", {"a": "Clear."}), folder)
+    if content is None:
+        assert metrics(result)["chexbert_f1_micro_14_neg"]["value"] is None
+    else:
+        assert (result.exit_code, "copy vocab.txt of bert-base-uncased there again" in result.stderr) == (2, True)

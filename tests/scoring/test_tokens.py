@@ -60,6 +60,7 @@ def test_golden_tokens() -> None:
 @given(TEXTS)
 @example('Clear!!! . . . (No change.) "Seen at 3 p.m." It\'s 1.5 cm. 2. Heart: normal,')
 @example("\ud800 lone surrogate")
+@example("\n!?)")
 def test_against_nltk(text: str) -> None:
     assert sentences(text) == punkt().tokenize(text)
     assert words(text) == nltk_words(text)

@@ -27,6 +27,7 @@ PREFIX = "module."  # the release was saved from DataParallel
 # transformers before 4.31 kept the positions as a buffer, so that an old checkpoint may hold them.
 UNUSED = re.compile(r"module\.bert\.embeddings\.position_ids$")
 MAX_TOKENS = 512
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 BATCH = 16
 
 
@@ -61,9 +62,14 @@ class CheXbert:
     def _tokenizer(self) -> BertTokenizer:
         try:
             tokenizer = BertTokenizer.from_pretrained(self._bert, local_files_only=True)
-            tokenizer("words")
+            known = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)
         except Exception as error:  # the tokenizers library raises nothing more definite for a damaged vocabulary
             raise UserError(f"{self._bert} holds no vocabulary of BERT ({error}): copy vocab.txt there") from error
+        missing = [token for token in SPECIAL if token not in known]
+        size = self._network.bert.config.vocab_size
+        if missing or len(known) > size:
+            lacks = f"lacks {', '.join(missing)}" if missing else f"has {len(known)} entries, the checkpoint {size}"
+            raise UserError(f"the vocabulary in {self._bert} {lacks}: copy vocab.txt of {BERT} there again")
         return tokenizer
 
     @cached_property

@@ -28,7 +28,7 @@ def remembered(
         advance: Told how many texts were answered, in all as many as there are texts.
     """
     notes = {text: _note(place, text) for text in set(texts)}
-    found = {text: json.loads(note) for text, path in notes.items() if (note := read_note(path)) is not None}
+    found = {text: note for text, path in notes.items() if (note := _known(path)) is not None}
     missing = sorted((text for text in notes if text not in found), key=lambda text: (-len(text), text))
     advance(sum(text in found for text in texts))
     for start in range(0, len(missing), AT_ONCE):
@@ -39,6 +39,14 @@ def remembered(
         chunk = set(asked)
         advance(sum(text in chunk for text in texts))
     return [found[text] for text in texts]
+
+
+def _known(path: Path) -> Any:
+    """What a note says; None where there is none, or a crash left less than one."""
+    try:
+        return json.loads(read_note(path) or "null")
+    except ValueError:
+        return None
 
 
 def _note(place: Path, text: str) -> Path:

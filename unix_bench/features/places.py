@@ -11,6 +11,7 @@ from unix_bench.weights import digest_file
 
 BERT = "bert-base-uncased"
 CHECKPOINT = "chexbert.pth"
+VOCABULARIES = ("vocab.txt", "tokenizer.json")
 
 
 def find_chexbert(settings: Settings) -> Path:
@@ -22,13 +23,13 @@ def find_chexbert(settings: Settings) -> Path:
     return _place(settings.chexbert, settings, "chexbert", CHECKPOINT, f"{CHECKPOINT} of the CheXbert release")
 
 
-def find_radgraph(settings: Settings) -> Path:
+def find_radgraph(settings: Settings, model_type: str) -> Path:
     """The folder that holds RadGraph's archives.
 
     Raises:
         UserError: It is not there; says where it is looked for.
     """
-    return _place(settings.radgraph, settings, "radgraph", "", f"the archive {settings.radgraph_model} of the release")
+    return _place(settings.radgraph, settings, "radgraph", "", f"the archive {model_type} of the release")
 
 
 def _place(stated: Path | None, settings: Settings, folder: str, name: str, what: str) -> Path:
@@ -56,18 +57,20 @@ def find_text_encoder(name: str, settings: Settings, beside: Path | None = None)
     Raises:
         UserError: It is nowhere; says where it was looked for.
     """
-    places = [Path(name), *([beside / name] if beside else [])]
-    if name.rpartition("/")[2] == BERT and settings.bert is not None:
-        places.insert(0, settings.bert)
-    if settings.weights is not None:
-        places.append(settings.weights / Path(name).name)
+    if name == BERT and settings.bert is not None:
+        if not _is_whole(settings.bert):
+            raise UserError(f"{settings.bert} lacks config.json or vocab.txt of {BERT}: copy both there")
+        return settings.bert
+    places = [Path(name)] if Path(name).is_absolute() else []
+    places += [beside / name] if beside else []
+    places += [settings.weights / Path(name).name] if settings.weights else []
     for place in places:
-        if (place / "config.json").is_file():
+        if _is_whole(place):
             return place
     cached = _in_hub_cache(name)
     if cached is not None:
         return cached
-    looked = ", ".join(dict.fromkeys(str(place) for place in places))
+    looked = ", ".join(dict.fromkeys(str(place) for place in places)) or "a weights folder"
     raise UserError(
         f"config.json and vocabulary of {name} are neither in {looked} nor in the hub's cache: copy them into "
         f"{Path(name).name}/ below the weights folder{f', or set {PREFIX}BERT' if name == BERT else ''}"
@@ -92,6 +95,11 @@ def _in_hub_cache(name: str) -> Path | None:
             place = Path(snapshot_download(identity, local_files_only=True))
         except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError):
             continue
-        if (place / "config.json").is_file():
+        if _is_whole(place):
             return place
     return None
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether a folder holds a configuration and a vocabulary; without one, transformers makes up an empty one."""
+    return (place / "config.json").is_file() and any((place / name).is_file() for name in VOCABULARIES)

@@ -2,13 +2,13 @@
 
 from unix_bench.cards import TaskCard
 from unix_bench.errors import unknown_name
-from unix_bench.protocols.base import Pair, Row, Scored, Scoring, Value
+from unix_bench.protocols.base import Pair, Row, Scored, Scoring, Value, covers
 from unix_bench.protocols.generation import SoundGeneration
 from unix_bench.protocols.report import PublishedReport, SoundReport
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError
 
-__all__ = ["Pair", "Row", "Scored", "Scoring", "Value", "choose_protocol", "scoring_for"]
+__all__ = ["Pair", "Row", "Scored", "Scoring", "Value", "choose_protocol", "covers", "scoring_for"]
 
 
 def choose_protocol(task: TaskCard, stated: str | None) -> str:

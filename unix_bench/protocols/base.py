@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -62,12 +62,12 @@ class Scored:
     Attributes:
         rows: Values of each row.
         per_sample: Column -> what each pair has of its own.
-        failed: Instruments that were there and gave nothing; the next scoring tries them again.
+        failed: Instruments that were there and gave nothing -> why; the next scoring tries them again.
     """
 
     rows: list[list[Value]]
     per_sample: Mapping[str, Sequence[object]]
-    failed: Collection[str] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Scoring(Protocol):
@@ -80,6 +80,10 @@ class Scoring(Protocol):
     @property
     def instruments(self) -> Mapping[str, str]:
         """Encoder or labeller -> digest of its weights; with them the numbers would change."""
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """What cannot be measured here, by its first metric -> why, in words that hold no path."""
 
     @property
     def stand_in(self) -> bool:
@@ -109,6 +113,15 @@ class Scoring(Protocol):
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
         """Compute every metric of the protocol for every row."""
+
+
+def covers(required: str, metric: str) -> bool:
+    """Whether `--require REQUIRED` means this metric: its name, or the first words of it.
+
+    >>> covers("chexbert", "chexbert_f1_edema_neg"), covers("f", "fd_demodino")
+    (True, False)
+    """
+    return metric == required or metric.startswith(f"{required}_")
 
 
 def without_failures(eligible: Sequence[Study], samples: Samples) -> list[Pair]:

@@ -14,7 +14,7 @@ from unix_bench.data import Study, UnreadableImage, load_images
 from unix_bench.errors import UserError
 from unix_bench.execution import batch_plan
 from unix_bench.features import DemoDino, Encoder
-from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, Value, without_failures
+from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, Value, covers, without_failures
 from unix_bench.records import RunFolder
 from unix_bench.scoring.image import frechet_distance, kernel_distance, prdc
 from unix_bench.spec import OnError
@@ -29,6 +29,7 @@ class SoundGeneration:
     """FD, KD and PRDC in one encoder's features, all images of a row at once."""
 
     stand_in = DemoDino.stand_in
+    absent: Mapping[str, str] = {}
 
     def __init__(self, on_error: OnError | None) -> None:
         if on_error == "score-zero":
@@ -45,7 +46,7 @@ class SoundGeneration:
 
     def why_not(self, metric: str) -> str | None:
         names = [f"{name}_{self._encoder.name}" for name in ("fd", "kd", *SHARES)]
-        if not any(name.startswith(metric) for name in names):
+        if not any(covers(metric, name) for name in names):
             raise KeyError(metric)
         return None
 

@@ -96,11 +96,17 @@ def radgraph_meter(settings: Settings, model_type: str) -> GraphMeter:
     place = settings.cache / "graphs" / f"{model_type}-{digest[:16]}"
 
     def annotate(texts: Sequence[str], advance: Advance) -> list[dict[str, Any]]:
-        graphs = remembered(texts, lambda missing: load().annotate(missing), place, advance)
+        graphs = remembered(texts, lambda missing: list(map(_compared, load().annotate(missing))), place, advance)
         # RadGraph reads an empty report as the word None.
         return [graph if text.strip() else {"entities": {}} for text, graph in zip(texts, graphs, strict=True)]
 
     return GraphMeter(model_type, annotate, digest)
+
+
+def _compared(graph: dict[str, Any]) -> dict[str, Any]:
+    """What is compared of a graph; the report itself has no place in the cache."""
+    kept = ("tokens", "label", "relations")
+    return {"entities": {n: {key: entity[key] for key in kept} for n, entity in graph["entities"].items()}}
 
 
 def find_annotator(settings: Settings, model_type: str) -> tuple[Callable[[], RadGraph], str]:
@@ -109,7 +115,7 @@ def find_annotator(settings: Settings, model_type: str) -> tuple[Callable[[], Ra
     Raises:
         UserError: A file of it is not there; says where it is looked for.
     """
-    directory = find_archive(find_radgraph(settings), model_type, settings.cache)
+    directory = find_archive(find_radgraph(settings, model_type), model_type, settings.cache)
     encoder = find_text_encoder(encoder_name(directory), settings, directory)
     parts = archive_digest(directory, settings.cache) + text_encoder_digest(encoder, settings.cache)
 

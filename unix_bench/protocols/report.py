@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from unix_bench.data import Study
 from unix_bench.errors import UserError
-from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, without_failures
+from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, covers, without_failures
 from unix_bench.protocols.instruments import chexbert_meter, radgraph_meter, rule14_meter
 from unix_bench.protocols.meters import BleuMeter, Measured, Meter, RougeMeter, Texts, plugin_meters
 from unix_bench.protocols.values import INTERVAL, row_values
@@ -33,6 +33,10 @@ class ReportScoring:
     def instruments(self) -> Mapping[str, str]:
         return {name: digest for meter in self._meters for name, digest in meter.instruments.items()}
 
+    @property
+    def absent(self) -> Mapping[str, str]:
+        return {meter.names[0]: meter.absent.reason for meter in self._meters if meter.absent}
+
     def why_not(self, metric: str) -> str | None:
         absent = self._meter(metric).absent
         return None if absent is None else absent.here or absent.reason
@@ -42,7 +46,7 @@ class ReportScoring:
 
     def _meter(self, metric: str) -> Meter:
         for meter in self._meters:
-            if metric in meter.names or any(name.startswith(f"{metric}_") for name in meter.names):
+            if any(covers(metric, name) for name in meter.names):
                 return meter
         raise KeyError(metric)
 
@@ -56,7 +60,7 @@ class ReportScoring:
         found = [(meter, meter.measure(texts, new_line) if pairs else Measured()) for meter in self._meters]
         clusters = [pair.study.patient_id or pair.study.study_id or pair.study.id for pair in pairs]
         columns = {name: column for _, measured in found for name, column in measured.columns.items()}
-        failed = [name for meter, measured in found if measured.reason for name in meter.instruments]
+        failed = {name: measured.reason for meter, measured in found if measured.reason for name in meter.instruments}
         return Scored([row_values(row, found, clusters) for row in rows], columns, failed)
 
 
@@ -77,7 +81,7 @@ class SoundReport(ReportScoring):
         )
 
     def pairs(self, studies: Mapping[str, Study], eligible: Sequence[Study], samples: Samples) -> list[Pair]:
-        if self.on_error == "score-zero":  # an empty report, which scores 0 in every metric
+        if self.on_error == "score-zero":  # an empty report, which scores 0 in every metric of ours
             return [Pair(study, samples[study.id]) for study in eligible]
         return without_failures(eligible, samples)
 

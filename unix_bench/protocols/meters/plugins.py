@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from unix_bench import registry
 from unix_bench.cards import ExternalMetricCard
 from unix_bench.errors import UserError
+from unix_bench.features.radgraph import MODEL_TYPES
 from unix_bench.protocols.base import NewLine
 from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
+from unix_bench.scoring.metrics import metric_cards
 from unix_bench.scoring.statistics import mean_of
 
 NOT_ALLOWED = Absent("its card names a command: allow that it is run with --allow-external")
@@ -47,7 +50,9 @@ class PluginMeter:
             try:
                 scores = _checked(self._score(texts), len(texts.ids))
             except Exception as error:  # code of others may fail in any way, and the other metrics still count
-                return Measured(reason=f"{name} failed: {str(error) or type(error).__name__}")
+                # What it says may hold texts or paths, which results must not.
+                print(f"WARNING: {name} failed: {str(error) or type(error).__name__}", file=sys.stderr)
+                return Measured(reason=f"{name} failed ({type(error).__name__}); what it said stood on standard error")
             line.advance(len(texts.ids))
         seen = (float(scores.min()), float(scores.max()))  # nobody says what it could be
         return Measured({name: Reading(mean_of(scores, within=seen))}, {name: scores.tolist()}, better=self._better)
@@ -69,12 +74,16 @@ def plugin_meters(allow_external: bool) -> list[PluginMeter]:
         allow_external: May commands be run that cards name?
 
     Raises:
-        UserError: A plug-in cannot be imported or is none.
+        UserError: A plug-in cannot be imported or is none, or takes another metric's name.
     """
-    return [
-        *map(_python, registry.metric_plugins()),
-        *(_external(card, allow_external) for card in registry.external_metrics()),
-    ]
+    meters = [_python(name) for name in registry.metric_plugins()]
+    meters += [_external(card, allow_external) for card in registry.external_metrics()]
+    taken = {*metric_cards(), "chexbert", "rule14", *MODEL_TYPES}
+    for meter in meters:
+        if meter.names[0] in taken:
+            raise UserError(f"metric '{meter.names[0]}' of a plug-in or card: the name is taken, give it another")
+        taken.add(meter.names[0])
+    return meters
 
 
 def _python(name: str) -> PluginMeter:
@@ -83,6 +92,8 @@ def _python(name: str) -> PluginMeter:
         better, version, score = plugin.better, str(plugin.version), plugin.score
     except AttributeError as error:
         raise UserError(f"metric plug-in '{name}': {error}: it needs better, version and score") from error
+    if better not in ("higher", "lower"):
+        raise UserError(f"metric plug-in '{name}': better is '{better}', and must be 'higher' or 'lower'")
     return PluginMeter(name, better, version, lambda texts: score(texts.predictions, texts.references))
 
 
@@ -107,6 +118,8 @@ def _run(command: Sequence[str], texts: Texts) -> list[float]:
     for number, line in enumerate(done.stdout.decode(errors="replace").splitlines(), start=1):
         try:
             answer = json.loads(line)
+            if answer["id"] in found:
+                raise ValueError(f"line {number} of its output gives '{answer['id']}' a second score")
             found[answer["id"]] = float(answer["score"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f'line {number} of its output is no {{"id", "score"}}: {line[:80]}') from error
