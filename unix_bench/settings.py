@@ -33,6 +33,9 @@ class Settings(BaseModel):
         bert: Configuration and vocabulary of bert-base-uncased.
         radgraph: Folder of RadGraph's archives, or one of them.
         radgraph_model: Which archive protocol `sound` uses: radgraph, radgraph-xl or modern-radgraph-xl.
+        rad_dino: Folder of RAD-DINO; None: `rad-dino/` below `weights`, or the hub's cache. So the next two.
+        biovil_t: Folder of BioViL-T, its image model and its text model.
+        medsiglip: Folder of MedSigLIP.
         origin: Setting -> where its value came from, for `unix-bench doctor`.
     """
 
@@ -53,6 +56,9 @@ class Settings(BaseModel):
     bert: Path | None = None
     radgraph: Path | None = None
     radgraph_model: Literal["radgraph", "radgraph-xl", "modern-radgraph-xl"] = "radgraph"
+    rad_dino: Path | None = None
+    biovil_t: Path | None = None
+    medsiglip: Path | None = None
     origin: dict[str, str] = {}
 
 

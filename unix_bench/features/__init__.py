@@ -1,9 +1,23 @@
 """Encoders, labellers and graph extractors: images and texts to what metrics compare."""
 
+from unix_bench.features.biovil_t import BioViLT, SpecialTokenInText
 from unix_bench.features.chexbert import CheXbert, TextTooLong
 from unix_bench.features.demodino import DemoDino
 from unix_bench.features.encoder import Encoder
+from unix_bench.features.medsiglip import MedSigLip
 from unix_bench.features.memory import remembered
+from unix_bench.features.rad_dino import RadDino
 from unix_bench.features.rule14 import Rule14
 
-__all__ = ["CheXbert", "DemoDino", "Encoder", "Rule14", "TextTooLong", "remembered"]
+__all__ = [
+    "BioViLT",
+    "CheXbert",
+    "DemoDino",
+    "Encoder",
+    "MedSigLip",
+    "RadDino",
+    "Rule14",
+    "SpecialTokenInText",
+    "TextTooLong",
+    "remembered",
+]

@@ -12,6 +12,9 @@ from unix_bench.weights import digest_file
 BERT = "bert-base-uncased"
 CHECKPOINT = "chexbert.pth"
 VOCABULARIES = ("vocab.txt", "tokenizer.json")
+RAD_DINO = "microsoft/rad-dino"
+BIOVIL_T = "microsoft/BiomedVLP-BioViL-T"
+MEDSIGLIP = "google/medsiglip-448"
 
 
 def find_chexbert(settings: Settings) -> Path:
@@ -30,6 +33,52 @@ def find_radgraph(settings: Settings, model_type: str) -> Path:
         UserError: It is not there; says where it is looked for.
     """
     return _place(settings.radgraph, settings, "radgraph", "", f"the archive {model_type} of the release")
+
+
+def find_rad_dino(settings: Settings) -> Path:
+    """The folder of RAD-DINO: the setting, `rad-dino/` below the weights folder, or the hub's cache.
+
+    Raises:
+        UserError: It is in none of them; says where it is looked for.
+    """
+    return _folder(settings.rad_dino, settings, "rad-dino", RAD_DINO)
+
+
+def find_biovil_t(settings: Settings) -> Path:
+    """The folder of BioViL-T, which holds its image model and its text model; looked for as RAD-DINO is.
+
+    Raises:
+        UserError: It is nowhere; says where it is looked for.
+    """
+    return _folder(settings.biovil_t, settings, "biovil-t", BIOVIL_T)
+
+
+def find_medsiglip(settings: Settings) -> Path:
+    """The folder of MedSigLIP, looked for as RAD-DINO is.
+
+    Raises:
+        UserError: It is nowhere; says where it is looked for.
+    """
+    return _folder(settings.medsiglip, settings, "medsiglip", MEDSIGLIP)
+
+
+def _folder(stated: Path | None, settings: Settings, folder: str, hub_name: str) -> Path:
+    """The folder of an encoder whose release is a repository of the hub."""
+    setting = f"{PREFIX}{folder.upper().replace('-', '_')}"
+    if stated is not None:
+        if not stated.is_dir():
+            raise UserError(f"{stated} is not a folder: copy {hub_name} there, or change {setting}")
+        return stated
+    below = settings.weights / folder if settings.weights is not None else None
+    if below is not None and below.is_dir():
+        return below
+    cached = _in_hub_cache(hub_name)
+    if cached is not None:
+        return cached
+    raise UserError(
+        f"{hub_name} is neither in {below or f'{folder}/ below a weights folder (none is set)'} nor in the hub's "
+        f"cache: copy its files there, or set {setting}"
+    )
 
 
 def _place(stated: Path | None, settings: Settings, folder: str, name: str, what: str) -> Path:
@@ -68,7 +117,7 @@ def find_text_encoder(name: str, settings: Settings, beside: Path | None = None)
         if _is_whole(place):
             return place
     cached = _in_hub_cache(name)
-    if cached is not None:
+    if cached is not None and _is_whole(cached):
         return cached
     looked = ", ".join(dict.fromkeys(str(place) for place in places)) or "a weights folder"
     raise UserError(
@@ -95,7 +144,7 @@ def _in_hub_cache(name: str) -> Path | None:
             place = Path(snapshot_download(identity, local_files_only=True))
         except (LocalEntryNotFoundError, HFValidationError, HfHubHTTPError):
             continue
-        if _is_whole(place):
+        if (place / "config.json").is_file():
             return place
     return None
 

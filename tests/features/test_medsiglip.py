@@ -1,0 +1,85 @@
+"""MedSigLIP's vision tower against transformers' whole model on pixels prepared by hand; what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from safetensors.torch import load_file, save_file
+from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
+
+from unix_bench.errors import UserError
+from unix_bench.features import Encoder, MedSigLip
+from unix_bench.features.places import find_medsiglip
+from unix_bench.settings import Settings
+from unix_bench.weights import fill_seeded
+
+SIZE = 448
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    """A narrow, shallow network with random weights in the files of the release, its text tower included."""
+    directory = tmp_path / "medsiglip"
+    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = {**small, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "projection_size": 32}
+    network = SiglipModel(SiglipConfig(text_config=text, vision_config={**small, "image_size": SIZE, "patch_size": 14}))
+    fill_seeded(network, 2)
+    network.save_pretrained(directory)
+    size = {"height": SIZE, "width": SIZE}
+    SiglipImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(directory)
+    return directory
+
+
+def xray(width: int, height: int, seed: int) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, size=(12, 9), dtype=np.uint8)
+    return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
+
+
+@pytest.mark.parametrize("geometry", ["pad-square", "squash"])
+def test_features_of_the_release(released: Path, tmp_path: Path, geometry: str) -> None:
+    images = [xray(500, 640, 0), xray(640, 480, 1), xray(300, 300, 2)]
+    encoder: Encoder = MedSigLip(released, tmp_path, geometry, batch_size=2)
+    pixels = []
+    for image in images:
+        fitted = ImageOps.pad(image, (max(image.size),) * 2) if geometry == "pad-square" else image
+        resized = fitted.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        pixels.append(np.asarray(resized, dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1)
+    with torch.inference_mode():
+        whole = SiglipModel.from_pretrained(released).eval().vision_model(torch.tensor(np.stack(pixels)))
+    features = encoder.encode(images)
+    torch.testing.assert_close(features, whole.pooler_output, rtol=0, atol=1e-5)
+    assert features.shape == (3, encoder.dim)
+    assert (features[0] - features[2]).abs().max() > 1e-2
+    assert (encoder.name, encoder.geometry, encoder.stand_in) == ("medsiglip", geometry, False)
+
+
+def test_tensors_of_another_network(released: Path, tmp_path: Path) -> None:
+    tensors = load_file(released / "model.safetensors")
+    probe = tensors.pop("vision_model.head.probe")
+    save_file(tensors, released / "model.safetensors")
+    with pytest.raises(UserError, match=r"1 missing: vision_model\.head\.probe \[1, 1, 32\]"):
+        MedSigLip(released, tmp_path).encode([xray(9, 9, 0)])
+    save_file(
+        {**tensors, "vision_model.head.probe": probe, "vision_model.more": probe + 1}, released / "model.safetensors"
+    )
+    with pytest.raises(UserError, match=r"1 unknown: vision_model\.more"):
+        MedSigLip(released, tmp_path).encode([xray(9, 9, 0)])
+
+
+def test_siglip_of_natural_images_is_refused(released: Path, tmp_path: Path) -> None:
+    stated = json.loads((released / "config.json").read_text())
+    stated["vision_config"]["image_size"] = 384
+    (released / "config.json").write_text(json.dumps(stated))
+    with pytest.raises(UserError, match="image_size 384"):
+        MedSigLip(released, tmp_path)
+
+
+def test_where_it_is_looked_for(released: Path, tmp_path: Path) -> None:
+    assert find_medsiglip(Settings(weights=tmp_path)) == released
+    with pytest.raises(UserError, match="UNIX_BENCH_MEDSIGLIP"):
+        find_medsiglip(Settings(weights=tmp_path / "other"))

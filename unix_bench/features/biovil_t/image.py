@@ -1,0 +1,139 @@
+"""BioViL-T's image tower with one image: ResNet-50 patches beside the embedding of an absent prior, projected.
+
+With a prior image a transformer would compare the two; without one the network puts a learnt vector in the place of
+that comparison, so that the transformer's tensors are in the checkpoint and play no part.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from unix_bench.features.biovil_t.resnet import ResNet
+from unix_bench.weights import TensorFile, check_tensors
+
+RESIZE, CROP = 512, 448
+NOTHING = re.compile(r"(?!)")  # every tensor of the checkpoint is accounted for by name and shape
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Sizes of the image tower, which its checkpoint does not state; the defaults are the release's.
+
+    Attributes:
+        width: Channels after ResNet's first convolution.
+        blocks: Blocks of each of its four stages.
+        patch: Channels of a patch, and of the comparison with a prior image each.
+        pooler: Blocks of the transformer that compares two images.
+        joint: Length of an embedding in the space shared with texts.
+        classes: Outputs of ImageNet's classifier, which is in the checkpoint and plays no part.
+    """
+
+    width: int = 64
+    blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
+    patch: int = 256
+    pooler: int = 3
+    joint: int = 128
+    classes: int = 1000
+
+
+class ImageNetwork(nn.Module):
+    """Pixels [n, 3, 448, 448] in 0..1 to embeddings [n, joint] that are not yet of length 1."""
+
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.encoder = _Encoder(shape)
+        self.projector = _Projector(2 * shape.patch, shape.joint)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        projected: Tensor = self.projector(self.encoder(pixels))  # [n, joint, 14, 14]
+        return projected.mean(dim=(2, 3))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, shape: ImageShape) -> None:
+        super().__init__()
+        self.encoder = ResNet(shape.width, shape.blocks)
+        self.backbone_to_vit = nn.Conv2d(self.encoder.channels, shape.patch, 1, bias=False)
+        self.missing_previous_emb = nn.Parameter(torch.zeros(1, shape.patch, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        patches = self.backbone_to_vit(self.encoder(pixels))  # [n, patch, 14, 14]
+        return torch.cat([patches, self.missing_previous_emb.expand_as(patches)], dim=1)
+
+
+class _Projector(nn.Module):
+    def __init__(self, channels: int, joint: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            nn.Conv2d(channels, joint, 1, bias=False), nn.BatchNorm2d(joint), nn.ReLU(), nn.Conv2d(joint, joint, 1)
+        )
+
+    def forward(self, patches: Tensor) -> Tensor:
+        projected: Tensor = self.model(patches)
+        return projected
+
+
+def load_image_network(path: Path, shape: ImageShape) -> ImageNetwork:
+    """The image tower with the weights of `biovil_t_image_model_proj_size_128.pt`.
+
+    Raises:
+        UserError: The file is missing or damaged, lacks a tensor, or holds one too many or of another shape; all named.
+    """
+    network = ImageNetwork(shape)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    with TensorFile.open(path) as file:
+        check_tensors(path, file.shapes, {**expected, **dict(_idle(network, shape))}, NOTHING)
+        network.load_state_dict({name: file.read(name) for name in expected})
+    return network.eval()
+
+
+def _idle(network: ImageNetwork, shape: ImageShape) -> Iterator[tuple[str, Shape]]:
+    """Tensors of the checkpoint that one image alone does not need: the classifier and the comparison of images."""
+    yield "encoder.encoder.fc.weight", (shape.classes, network.encoder.encoder.channels)
+    yield "encoder.encoder.fc.bias", (shape.classes,)
+    dim, pooler = shape.patch, "encoder.vit_pooler"
+    yield f"{pooler}.type_embed", (2, 1, dim)
+    norms = [f"{pooler}.norm_post"]
+    for block in (f"{pooler}.blocks.{number}" for number in range(shape.pooler)):
+        norms += [f"{block}.norm1", f"{block}.norm2"]
+        for part in ("proj_q", "proj_k", "proj_v", "proj"):
+            yield f"{block}.attn.{part}.weight", (dim, dim)
+        for part in ("attn.proj", "mlp.fc1", "mlp.fc2"):
+            yield f"{block}.{part}.bias", (dim,)
+        for part in ("mlp.fc1", "mlp.fc2"):
+            yield f"{block}.{part}.weight", (dim, dim)
+    for norm in norms:
+        yield f"{norm}.weight", (dim,)
+        yield f"{norm}.bias", (dim,)
+
+
+def prepare_image(image: Image.Image) -> NDArray[np.float32]:
+    """What hi-ml-multimodal makes of an image file's pixels, [448, 448] in 0..1.
+
+    Its grey values are stretched to the whole range, all channels together, and truncated to 8 bits; then grey,
+    the shorter side to 512 (bilinear), and the middle 448 by 448. An image of one value alone becomes black.
+    The package reads 16-bit files at their full depth, where ours come as 8 bits: up to one grey level apart.
+
+    >>> prepare_image(Image.new("L", (600, 900), 7)).max()
+    np.float32(0.0)
+    """
+    values = np.asarray(image, dtype=np.float64)
+    spread = values.max() - values.min()
+    stretched = (values - values.min()) / (spread or 1.0) * 255
+    grey = Image.fromarray(stretched.astype(np.uint8)).convert("L")
+    short, long = min(grey.size), max(grey.size)
+    longer = int(RESIZE * long / short)  # truncated, as torchvision's Resize does
+    grey = grey.resize((RESIZE, longer) if grey.width <= grey.height else (longer, RESIZE), Image.Resampling.BILINEAR)
+    left, top = round((grey.width - CROP) / 2), round((grey.height - CROP) / 2)  # halves to even, as its CenterCrop
+    return np.asarray(grey.crop((left, top, left + CROP, top + CROP)), dtype=np.float32) / np.float32(255)

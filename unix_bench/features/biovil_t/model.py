@@ -1,0 +1,140 @@
+"""Both towers of BioViL-T: cosines of their embeddings are the alignment score."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from unix_bench.errors import UserError, unknown_name
+from unix_bench.features.biovil_t.image import ImageNetwork, ImageShape, load_image_network, prepare_image
+from unix_bench.features.biovil_t.text import TextNetwork, TextReader, load_text_network, text_weights
+from unix_bench.features.places import BIOVIL_T
+from unix_bench.features.pretrained import BATCH, CONFIG, DTYPES
+from unix_bench.weights import digest_file, stand_in_name
+
+IMAGE_WEIGHTS = "biovil_t_image_model_proj_size_128.pt"
+TOKENIZER = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
+
+
+class BioViLT:
+    """Embeddings of images and texts, of length 1, so that a product of two is their cosine.
+
+    Attributes:
+        name: As it stands in metric names.
+        dim: Length of an embedding, 128 in the release.
+        geometry: How images are fitted, as every signature states it: hi-ml-multimodal's only way.
+        stand_in: False: it runs with the released weights, or not at all.
+    """
+
+    name = "biovilt"
+    geometry = "min-max, shorter side 512, centre-crop 448"
+    stand_in = False
+
+    def __init__(
+        self,
+        directory: Path,
+        cache: Path,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch_size: int = BATCH,
+        image_shape: ImageShape | None = None,
+    ) -> None:
+        """Name the folder; either tower is loaded when it is first needed.
+
+        Args:
+            directory: Folder with the files of `microsoft/BiomedVLP-BioViL-T`, image and text model alike.
+            cache: Where digests of big files are kept.
+            device: "cpu" or "cuda".
+            dtype: "float32" or "bfloat16"; embeddings are float32 either way.
+            batch_size: Images or texts a network sees at once; it moves an embedding by rounding alone.
+            image_shape: Sizes of the image model; None: the release's.
+
+        Raises:
+            UserError: The folder holds a stand-in.
+            ValueError: No such dtype.
+        """
+        if dtype not in DTYPES:
+            raise ValueError(str(unknown_name("dtype", dtype, DTYPES)))
+        if batch_size < 1:
+            raise ValueError(f"a batch has at least one image or text, not {batch_size}")
+        if (stand_in := stand_in_name(directory)) is not None:
+            raise UserError(f"{directory} holds the stand-in {stand_in}: copy {BIOVIL_T} there")
+        self._directory, self._cache = directory, cache
+        self._device, self._dtype, self._batch_size = device, DTYPES[dtype], batch_size
+        self._shape = image_shape or ImageShape()
+        self.dim = self._shape.joint
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over both models' weights, the text model's configuration and its vocabulary."""
+        needed = (self._directory / IMAGE_WEIGHTS, text_weights(self._directory), self._directory / CONFIG)
+        for path in needed:
+            if not path.is_file():
+                raise UserError(f"{path} is missing: copy it from {BIOVIL_T}")
+        words = (self._directory / name for name in TOKENIZER)
+        total = hashlib.sha256()
+        for path in (*needed, *(path for path in words if path.is_file())):
+            total.update(f"{path.name} {digest_file(path, self._cache)}\n".encode())
+        return total.hexdigest()
+
+    @cached_property
+    def _image_network(self) -> ImageNetwork:
+        network = load_image_network(self._directory / IMAGE_WEIGHTS, self._shape)
+        return network.to(self._device, self._dtype)
+
+    @cached_property
+    def _text_network(self) -> TextNetwork:
+        return load_text_network(self._directory, self._shape.joint).to(self._device, self._dtype)
+
+    @cached_property
+    def _reader(self) -> TextReader:
+        return TextReader(self._directory, self._text_network.bert.config.max_position_embeddings)
+
+    @torch.inference_mode()
+    def image_embeddings(self, images: Sequence[Image.Image]) -> Tensor:
+        """float32 [n, dim] of length 1 on the CPU: the mean over the projected patches, as the package's score takes.
+
+        Args:
+            images: Mode L or RGB, any size.
+
+        Raises:
+            UserError: The weights are missing, damaged or of another model; names the tensors.
+        """
+        rows = [torch.empty(0, self.dim)]
+        for start in range(0, len(images), self._batch_size):
+            batch = np.stack([prepare_image(image) for image in images[start : start + self._batch_size]])
+            pixels = torch.from_numpy(batch).to(self._device, self._dtype)[:, None].expand(-1, 3, -1, -1)
+            rows.append(normalize(self._image_network(pixels).float(), dim=-1).cpu())
+        return torch.cat(rows)
+
+    @torch.inference_mode()
+    def text_embeddings(self, texts: Sequence[str], truncate: bool = True) -> tuple[Tensor, int]:
+        """float32 [n, dim] of length 1 on the CPU, and how many texts were cut to what the model reads (512 tokens).
+
+        Args:
+            texts: Sentences or whole reports; the model was trained on sentences.
+            truncate: Read the first 512 tokens of a longer text, and special tokens that it spells out as words.
+                False is the published way: either is refused.
+
+        Raises:
+            TextTooLong: A text is too long and may not be truncated; a ValueError.
+            SpecialTokenInText: A text holds "[SEP]" or its like and `truncate` is False; a ValueError.
+            UserError: A file is missing, damaged or of another model.
+        """
+        tokens, cut = self._reader.read(texts, truncate)
+        order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
+        rows = torch.empty(len(texts), self.dim)
+        for start in range(0, len(order), self._batch_size):
+            chosen = order[start : start + self._batch_size]  # of like length, so that little is padding
+            ids, mask = self._reader.pad([tokens[index] for index in chosen])
+            embedded = self._text_network(ids.to(self._device), mask.to(self._device)).float()
+            rows[chosen] = normalize(embedded, dim=-1).cpu()
+        return rows, cut
