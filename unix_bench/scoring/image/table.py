@@ -1,0 +1,158 @@
+"""Many comparisons of rows of the same two feature sets, which share their dot products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unix_bench.scoring.image.distances import Bounds, error_of, suited_bounds
+from unix_bench.scoring.image.features import Matrix, as_pair
+from unix_bench.scoring.image.frechet import frechet_distance
+from unix_bench.scoring.image.kernel import KernelEstimate, estimate, sum_between, sum_within
+from unix_bench.scoring.image.kernel_sums import KernelSums, kernel_sums
+from unix_bench.scoring.image.neighbours import PRDC, ball_radii, shares
+from unix_bench.scoring.image.tiles import Dots, dots_among, dots_of, gram_matrix
+
+BUDGET = 2 << 30  # bytes: three float64 matrices of 9,000 rows
+
+Index = Sequence[int] | NDArray[Any] | None
+
+
+class FeatureTable:
+    """Real and generated features, asked about one set of rows after another: overall, and each pathology.
+
+    All dot products are computed once and kept where they fit into a budget of memory; otherwise each question computes
+    those of its own rows, a tile at a time. The answers are those of `frechet_distance`, `kernel_estimate` and
+    `prdc` on the chosen rows, to rounding.
+    """
+
+    def __init__(self, real: Any, generated: Any, budget: int = BUDGET) -> None:
+        """Take the features; nothing is computed yet.
+
+        Args:
+            real: [n, d], numpy or torch.
+            generated: [m, d].
+            budget: Bytes that the dot products may take, 8 (n^2 + m^2 + n m).
+
+        Raises:
+            ValueError: NaN or Inf, fewer than two rows, or unequal d.
+        """
+        self._real, self._generated = as_pair(real, generated)
+        n, m = len(self._real), len(self._generated)
+        self._kept = 8 * (n * n + m * m + n * m) <= budget
+
+    @cached_property
+    def _within_real(self) -> Matrix:
+        return gram_matrix(self._real)
+
+    @cached_property
+    def _within_generated(self) -> Matrix:
+        return gram_matrix(self._generated)
+
+    @cached_property
+    def _between(self) -> Matrix:
+        return gram_matrix(self._real, self._generated)
+
+    def fd(self, real_index: Index = None, generated_index: Index = None) -> float:
+        """Frechet distance of chosen rows.
+
+        Args:
+            real_index: Row numbers or a mask [n]; None: all.
+            generated_index: Row numbers or a mask [m]; None: all.
+
+        Raises:
+            ValueError: Fewer than two rows on a side.
+        """
+        rows, columns = self._chosen(real_index, generated_index, 2)
+        return frechet_distance(self._real[rows], self._generated[columns])
+
+    def kd(self, real_index: Index = None, generated_index: Index = None) -> KernelEstimate:
+        """Kernel distance of chosen rows, and its standard error.
+
+        Args:
+            real_index: Row numbers or a mask [n]; None: all.
+            generated_index: Row numbers or a mask [m]; None: all.
+
+        Raises:
+            ValueError: Fewer than two rows on a side.
+        """
+        rows, columns = self._chosen(real_index, generated_index, 2)
+        xx, yy, xy = self._dots(rows, columns)
+        n, m, d = len(rows), len(columns), self._real.shape[1]
+        return estimate(sum_within(xx, n, d), sum_within(yy, m, d), sum_between(xy, n, m, d))
+
+    def prdc(self, real_index: Index = None, generated_index: Index = None, k: int = 5) -> PRDC:
+        """PRDC of chosen rows.
+
+        Args:
+            real_index: Row numbers or a mask [n]; None: all.
+            generated_index: Row numbers or a mask [m]; None: all.
+            k: Which neighbour sets the radius.
+
+        Raises:
+            ValueError: k below 1, or not more than k rows on a side.
+        """
+        if k < 1:
+            raise ValueError(f"k must be 1 or more, not {k}")
+        rows, columns = self._chosen(real_index, generated_index, k + 1)
+        x, y = self._real[rows], self._generated[columns]
+        if not self._kept:
+            xx, yy, xy = suited_bounds(x, x, k), suited_bounds(y, y, k), suited_bounds(x, y, k)
+        else:
+            within_x, within_y, between = self._dots(rows, columns)
+            x_norms, y_norms = self._within_real.diagonal()[rows], self._within_generated.diagonal()[columns]
+            error = error_of(x.shape[1], np.float64)
+            xx = Bounds(x, x, within_x, x_norms, x_norms, error)
+            yy = Bounds(y, y, within_y, y_norms, y_norms, error)
+            xy = Bounds(x, y, between, x_norms, y_norms, error)
+        return shares(xy, ball_radii(xx, k), ball_radii(yy, k), k)
+
+    def kernel_sums(self, patients: Sequence[str], index: Index = None) -> KernelSums:
+        """Kernel values of chosen rows summed by patient; real row i and generated row i are a pair.
+
+        Args:
+            patients: [n] whose study each row is, all n of them.
+            index: Row numbers or a mask [n], the same on both sides; None: all.
+
+        Raises:
+            ValueError: Unequal numbers of rows, not one patient for each, or fewer than two chosen.
+        """
+        rows, columns = self._chosen(index, index, 2)
+        if len(patients) != len(self._real):
+            raise ValueError(f"{len(patients)} patients for {len(self._real)} rows")
+        named = np.asarray(patients, dtype=str)[rows]
+        return kernel_sums(self._real[rows], self._generated[columns], named.tolist())
+
+    def _chosen(
+        self, real_index: Index, generated_index: Index, least: int
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        rows = _row_numbers(real_index, len(self._real))
+        columns = _row_numbers(generated_index, len(self._generated))
+        for name, chosen in (("real", rows), ("generated", columns)):
+            if len(chosen) < least:
+                raise ValueError(f"{name} features need at least {least} rows, not {len(chosen)}")
+        return rows, columns
+
+    def _dots(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Dots, Dots, Dots]:
+        """Dot products among the chosen real rows, among the generated, and between them."""
+        if self._kept:
+            return (
+                dots_among(self._within_real, rows, rows),
+                dots_among(self._within_generated, columns, columns),
+                dots_among(self._between, rows, columns),
+            )
+        x, y = self._real[rows], self._generated[columns]
+        return dots_of(x, x), dots_of(y, y), dots_of(x, y)
+
+
+def _row_numbers(index: Index, n: int) -> NDArray[np.intp]:
+    """Row numbers of an index; None: all n."""
+    if index is None:
+        return np.arange(n)
+    chosen = np.asarray(index, dtype=None if len(index) else np.intp)
+    numbers: NDArray[np.intp] = np.arange(n)[chosen]
+    return numbers
