@@ -1,0 +1,258 @@
+"""Intervals of the Frechet distance: of its expectation at this number of images, and of its limit for endlessly many.
+
+The distance rises with few images, since covariances are estimated from them. A sample drawn from the sample with
+replacement shows fewer distinct images still, so quantiles of a bootstrap lie above the value; the jackknife only asks
+how far the value moves when patients are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unix_bench.scoring.image import frechet_distance
+from unix_bench.scoring.statistics.bootstrap import Interval
+from unix_bench.scoring.statistics.clusters import numbered
+from unix_bench.scoring.statistics.measure import Matrix
+from unix_bench.scoring.statistics.patient_pairs import check_level, effective_patients, t_interval
+
+GROUPS = 40  # of patients, left out one at a time
+LEAST_BLOCK = 1.1  # images a dimension in a block; with fewer the distance does not fall as 1 / n
+BLOCKS = (1, 2, 4)  # into how many blocks the patients are divided for the extrapolation
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The Frechet distance of endlessly many images.
+
+    Attributes:
+        value: Extrapolated.
+        ci: Its interval; None where fewer than three groups of patients.
+        blocks: Smallest blocks that the extrapolation used, in images.
+    """
+
+    value: float
+    ci: Interval | None
+    blocks: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Sums over images of both sides: how many, [2, d] features, [2, d, d] products."""
+
+    n: int
+    first: Matrix
+    second: Matrix
+
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(self.n + other.n, self.first + other.first, self.second + other.second)
+
+    def __sub__(self, other: _Moments) -> _Moments:
+        return _Moments(self.n - other.n, self.first - other.first, self.second - other.second)
+
+    def distance(self) -> float:
+        mean = self.first / self.n
+        spread = (self.second - self.n * mean[:, :, None] * mean[:, None, :]) / (self.n - 1)
+        root = _root(spread[0])
+        overlap = np.linalg.eigvalsh(root @ spread[1] @ root.T)
+        offset = mean[0] - mean[1]
+        traces = spread[0].trace() + spread[1].trace()
+        return float(offset @ offset + traces - 2.0 * np.sqrt(np.maximum(overlap, 0.0)).sum())
+
+
+def frechet_interval(
+    real: Any,
+    generated: Any,
+    patients: Sequence[str] | None,
+    groups: int = GROUPS,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval | None:
+    """Interval of the Frechet distance's expectation at this number of images, its small-sample bias included.
+
+    Groups of patients are left out one at a time (the delete-a-group jackknife); the quantile is Student's with the
+    lesser of groups and effective patients, less one.
+
+    Args:
+        real: [n, d] features, numpy or torch.
+        generated: [n, d], row i drawn for the prompt of real image i.
+        patients: [n] each pair's patient; None: each stands for itself.
+        groups: Into how many groups patients are put; as many as there are patients if those are fewer.
+        seed: Of the groups.
+        level: Coverage aimed at, in (0, 1).
+
+    Returns:
+        (low, high) around the distance of all images; None where fewer than three patients, or where a group holds all
+        images but one.
+
+    Raises:
+        ValueError: Sides of different shape, NaN or Inf, `groups` below 3, or `level` out of range.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(2, 200, 4))
+    >>> low, high = frechet_interval(x, y, None)
+    >>> low < frechet_distance(x, y) < high
+    True
+    """
+    x, y = _checked(real, generated, groups, level)
+    group = patient_groups(patients, len(x), groups, seed)
+    sizes = np.bincount(group)
+    if len(sizes) < 3 or len(x) - int(sizes.max()) < 2:
+        return None
+    if len(x) > x.shape[1]:
+        parts = _by_group(x, y, group)
+        whole = _total(parts)
+        value, left = whole.distance(), np.array([(whole - part).distance() for part in parts])
+    else:  # products of features would outgrow the features
+        value = frechet_distance(x, y)
+        left = np.array([frechet_distance(x[group != each], y[group != each]) for each in range(len(sizes))])
+    return t_interval(value, _jackknife_error(left), _degrees(patients, len(x), len(sizes)), level)
+
+
+def frechet_limit(
+    real: Any,
+    generated: Any,
+    patients: Sequence[str] | None,
+    groups: int = GROUPS,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Limit | None:
+    """The Frechet distance extrapolated to endlessly many patients, with its interval.
+
+    The mean distance of 1, 2 and 4 disjoint blocks, both sides divided alike, is extrapolated linearly in 1 / n to 0
+    (after Chong and Forsyth, arXiv 1911.07023, who vary one side only and draw images). Blocks hold whole patients:
+    images of one patient in several blocks would leave the bias that patients cause. A block has at least 1.1 d
+    images.
+    The error is that of the whole extrapolation when groups of patients are left out one at a time.
+
+    Args:
+        real: [n, d] features, numpy or torch.
+        generated: [n, d], row i drawn for the prompt of real image i.
+        patients: [n] each pair's patient; None: each stands for itself.
+        groups: Into how many groups patients are put; as many as there are patients if those are fewer.
+        seed: Of the groups.
+        level: Coverage aimed at, in (0, 1).
+
+    Returns:
+        None where two halves of the patients cannot both have 1.1 d images with a group left out.
+
+    Raises:
+        ValueError: Sides of different shape, NaN or Inf, `groups` below 3, or `level` out of range.
+    """
+    x, y = _checked(real, generated, groups, level)
+    group = patient_groups(patients, len(x), groups, seed)
+    sizes = np.bincount(group)
+    least = max(LEAST_BLOCK * x.shape[1], 2.0)
+    usable = [count for count in BLOCKS if count <= len(sizes) and _least_block(sizes, count) >= least]
+    if len(usable) < 2:
+        return None
+    parts = _by_group(x, y, group)
+    totals = {count: [_total(parts[block::count]) for block in range(count)] for count in usable}
+    whole = {count: np.array([block.distance() for block in blocks]) for count, blocks in totals.items()}
+    value = _extrapolated(len(x), whole)
+    left = []
+    for index, part in enumerate(parts):
+        distances = {count: each.copy() for count, each in whole.items()}
+        for count in usable:
+            distances[count][index % count] = (totals[count][index % count] - part).distance()
+        left.append(_extrapolated(len(x) - part.n, distances))
+    ci = None
+    if len(left) >= 3:
+        degrees = _degrees(patients, len(x), len(sizes))
+        ci = t_interval(value, _jackknife_error(np.array(left)), degrees, level)
+    smallest = min(block.n for block in totals[usable[-1]])
+    return Limit(value, ci, smallest)
+
+
+def patient_groups(patients: Sequence[str] | None, images: int, groups: int, seed: int) -> NDArray[np.intp]:
+    """[n] group of each image: whole patients, as even in images as the largest patient allows.
+
+    The largest patient first, each goes to the smallest group so far; patients of one size in random order. So the
+    largest patients lie in the first groups, one each, and every second, or fourth, group together are even too.
+
+    Args:
+        patients: [n] each image's patient; None: each stands for itself.
+        images: n.
+        groups: How many; fewer where there are fewer patients.
+        seed: Of the order.
+
+    Raises:
+        ValueError: There is not one patient for each image.
+    """
+    numbers = numbered(patients, images)
+    sizes = np.bincount(numbers)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    held = np.zeros(min(groups, len(sizes)), dtype=np.intp)
+    of_patient = np.empty(len(sizes), dtype=np.intp)
+    for patient in order:
+        smallest = int(held.argmin())
+        of_patient[patient] = smallest
+        held[smallest] += sizes[patient]
+    return of_patient[numbers]
+
+
+def _checked(real: Any, generated: Any, groups: int, level: float) -> tuple[Matrix, Matrix]:
+    """Both sides as float64, moved to lie about 0, where products of features lose no digits."""
+    check_level(level)
+    if groups < 3:
+        raise ValueError(f"groups must be at least 3, not {groups}")
+    x, y = (
+        np.asarray(each.detach().cpu() if hasattr(each, "detach") else each, np.float64) for each in (real, generated)
+    )
+    if x.ndim != 2 or x.shape != y.shape or len(x) < 2 or not x.shape[1]:
+        raise ValueError(f"features must be pairs [n, d], n at least 2, not {list(x.shape)} and {list(y.shape)}")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("features hold NaN or Inf")
+    centre = (x.mean(axis=0) + y.mean(axis=0)) / 2.0
+    return x - centre, y - centre
+
+
+def _by_group(x: Matrix, y: Matrix, group: NDArray[np.intp]) -> list[_Moments]:
+    parts = []
+    for each in range(int(group.max()) + 1):
+        rows = np.stack([x[group == each], y[group == each]])
+        parts.append(_Moments(rows.shape[1], rows.sum(axis=1), rows.transpose(0, 2, 1) @ rows))
+    return parts
+
+
+def _total(parts: Sequence[_Moments]) -> _Moments:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _root(spread: Matrix) -> Matrix:
+    """R with R'R the covariance."""
+    try:
+        return np.asarray(np.linalg.cholesky(spread).T, np.float64)
+    except np.linalg.LinAlgError:  # constant features, or images that repeat
+        values, vectors = np.linalg.eigh(spread)
+        return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T, np.float64)
+
+
+def _least_block(sizes: NDArray[np.intp], count: int) -> int:
+    """Images in the smallest of `count` blocks when its largest group is left out."""
+    return min(int(sizes[block::count].sum() - sizes[block::count].max()) for block in range(count))
+
+
+def _extrapolated(images: int, distances: dict[int, Matrix]) -> float:
+    """Intercept of mean distances over 1 / (images a block)."""
+    inverse = np.array(list(distances)) / images
+    means = np.array([each.mean() for each in distances.values()])
+    return float(np.polynomial.polynomial.polyfit(inverse, means, 1)[0])
+
+
+def _jackknife_error(left: Matrix) -> float:
+    groups = len(left)
+    return float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
+
+
+def _degrees(patients: Sequence[str] | None, images: int, groups: int) -> float:
+    effective = float(images) if patients is None else effective_patients(patients)
+    return min(float(groups), effective) - 1.0
