@@ -22,11 +22,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from unix_bench.scoring.image import frechet_distance
+from unix_bench.scoring.image import kernel_sums
 from unix_bench.scoring.statistics import (
+    FrechetJackknife,
     effective_patients,
-    frechet_interval,
-    frechet_limit,
     kernel_interval,
     paired_kernel_difference,
 )
@@ -69,11 +68,6 @@ WORLDS = {
     "unequal": (Model(0.3, 0.8), Model(0.1, 0.95)),
     "narrow": (Model(power=3.0), Model(power=3.0)),
 }
-
-
-def kernel(x: Matrix, y: Matrix) -> Matrix:
-    gram = x @ y.T / DIM + 1.0
-    return np.asarray(gram * gram * gram)
 
 
 def expected_kernel(one: Model, other: Model) -> float:
@@ -127,18 +121,18 @@ def trial(images: int, world: str, replicates: int, seed: list[int]) -> dict[str
     real = draw(patient, WORLDS[world][0].real(), prompt, rng)
     a, b = (draw(patient, model, prompt, rng) for model in WORLDS[world])
     names = patient.astype(str).tolist()
-    kyy, kxy = kernel(a, a), kernel(real, a)
+    sums, frechet = kernel_sums(real, a, names), FrechetJackknife(real, a, names)
     found: dict[str, tuple[float, float, float, float]] = {"patients": (0.0, 0.0, effective_patients(names), np.nan)}
-    for name, ci in (
-        ("KD", kernel_interval(kernel(real, real), kyy, kxy, names)),
-        ("FD at this n", frechet_interval(real, a, names)),
+    for name, ci, value in (
+        ("KD", kernel_interval(sums), np.nan),
+        ("FD at this n", frechet.interval(), frechet.value),
     ):
         if ci is not None:
-            found[name] = (*ci, frechet_distance(real, a) if name != "KD" else np.nan, np.nan)
-    limit = frechet_limit(real, a, names)
+            found[name] = (*ci, value, np.nan)
+    limit = frechet.limit()
     if limit is not None and limit.ci is not None:
         found["FD limit"] = (*limit.ci, limit.value, np.nan)
-    pair = paired_kernel_difference(kyy, kxy, kernel(b, b), kernel(real, b), names, seed[-1], replicates)
+    pair = paired_kernel_difference(sums, kernel_sums(real, b, names), seed[-1], replicates)
     if pair.ci is not None and pair.p is not None:
         found["KD a - b"] = (*pair.ci, pair.value, pair.p)
     return found

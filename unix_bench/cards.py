@@ -113,7 +113,7 @@ class ModelCard(Card):
         family: The code that runs it, as registered.
         weights: Its folder below the weights folder.
         settings: Task -> the sampler's or decoder's settings; `--set` may change those named here.
-        metric_overlap: Why a metric may favour it, one sentence each.
+        metric_overlap: Encoder, as metric names end -> why its numbers may favour the model, one sentence.
     """
 
     family: str
@@ -123,7 +123,7 @@ class ModelCard(Card):
     hub_id: str = ""
     licence: str = ""
     citation: str = ""
-    metric_overlap: list[str] = []
+    metric_overlap: dict[str, str] = {}
     verified: str = ""
     settings: dict[str, dict[str, Value]] = {}
 

@@ -10,7 +10,8 @@ from unix_bench import registry
 from unix_bench.data import open_data
 from unix_bench.errors import UserError
 from unix_bench.execution import describe_environment
-from unix_bench.protocols.instruments import find_annotator, find_labeller
+from unix_bench.features.places import find_biovil_t, find_medsiglip, find_rad_dino
+from unix_bench.protocols.report import find_annotator, find_labeller
 from unix_bench.settings import FILE, NAMES, PREFIX, Settings
 from unix_bench.weights import stand_in_name
 
@@ -41,6 +42,9 @@ def examine(settings: Settings) -> list[Finding]:
     found += [
         _instrument("CheXbert", lambda: find_labeller(settings)),
         _instrument("RadGraph", lambda: find_annotator(settings, settings.radgraph_model)),
+        _instrument("RAD-DINO", lambda: find_rad_dino(settings)),
+        _instrument("BioViL-T", lambda: find_biovil_t(settings)),
+        _instrument("MedSigLIP", lambda: find_medsiglip(settings), known_answers=False),
     ]
     return found
 
@@ -54,13 +58,14 @@ def _data(name: str, settings: Settings) -> Finding:
     return Finding(f"data {name}", not data.notes, "; ".join([f"{len(data.studies)} studies", *data.notes]))
 
 
-def _instrument(name: str, find: Callable[[], object]) -> Finding:
+def _instrument(name: str, find: Callable[[], object], known_answers: bool = True) -> Finding:
     subject = f"weights of {name}"
     try:
         find()
     except UserError as error:
         return Finding(subject, False, str(error))
-    return Finding(subject, True, f"found; released ones are untested: `unix-bench weights check {name.lower()}`")
+    check = f": `unix-bench weights check {name.lower()}`" if known_answers else ""
+    return Finding(subject, True, f"found; released ones are untested{check}")
 
 
 def _weights(name: str, settings: Settings) -> Finding:

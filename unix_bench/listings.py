@@ -33,7 +33,7 @@ def _models(settings: Settings) -> Rows:
             "parameters": card.parameters,
             "licence": card.licence,
             "verified": card.verified,
-            "metric_overlap": " ".join(card.metric_overlap),
+            "metric_overlap": " ".join(card.metric_overlap.values()),
         }
         for card in registry.models().values()
     ]

@@ -73,6 +73,12 @@ def import_predictions(
         check = look_at_images(eligible, settings, skip_bad_images, quiet)
         bad_images, pixel_digest = check.unreadable, check.pixel_digest
     run = RunFolder.create(settings.results, new_record(spec, data, pixel_digest, demo=False))
+    if run.record().pixel_digest != pixel_digest:
+        print(
+            f"WARNING: the images differ from those that {run.id} began with, in {run.record().data_path}, "
+            "which are the ones that count",
+            file=sys.stderr,
+        )
     done = run.samples()
     left = [study for study in recorded if study.id not in done]
     with ProgressLine("reading predictions", len(left), quiet) as progress:

@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, replace
 
 from unix_bench import registry
 from unix_bench.cards import TaskCard
-from unix_bench.data import FINDINGS, DataSet, Study, Subset, check_images, load_subset, open_data
+from unix_bench.data import DataSet, Study, Subset, check_images, load_subset, open_data
 from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import ProgressLine
+from unix_bench.pictures import draw_figures
 from unix_bench.plan import eligible_studies
 from unix_bench.protocols import Pair, Row, Scored, Scoring, Value, choose_protocol, covers, scoring_for
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
 from unix_bench.settings import Settings
-from unix_bench.spec import OnError, ScoreSpec
+from unix_bench.spec import OnError, ScoreSpec, Uncertain
 from unix_bench.tasks import TaskAdapter, adapter_for
 
 
@@ -27,6 +28,7 @@ class ScoreOptions:
 
     Attributes:
         protocol: None: the task's default.
+        uncertain: What an uncertain label counts as where rows take the studies that show a finding.
         on_error: What a failed prediction counts as; None: as the protocol has it.
         max_failed: Largest share of failed samples that still counts as success.
         require: Metrics, or beginnings of their names, without which nothing is scored.
@@ -35,6 +37,7 @@ class ScoreOptions:
 
     protocol: str | None = None
     per_pathology: bool = False
+    uncertain: Uncertain = "negative"
     on_error: OnError | None = None
     max_failed: float = 0.01
     require: tuple[str, ...] = ()
@@ -82,7 +85,9 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
         instruments=dict(scoring.instruments),
         absent=dict(scoring.absent),
         pixels=_pixels(run, record, adapter, eligible, settings),
+        training=scoring.training,
         per_pathology=options.per_pathology,
+        uncertain=options.uncertain,
         on_error=scoring.on_error,
     )
     known = run.results(spec.folder)
@@ -94,7 +99,7 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     if failed and options.on_error == "fail":
         raise TooManyFailures(f"{failed[0]} failed ({samples[failed[0]].error}), and --on-error fail allows none")
     pairs = scoring.pairs({study.id: study for study in data.studies}, eligible, samples)
-    rows = _rows(pairs, options.per_pathology)
+    rows = scoring.rows(pairs, options.per_pathology, options.uncertain)
     scored = scoring.score(run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
     if scored.failed:  # kept apart, so that the next scoring does not take these results for what it would find
         spec = replace(spec, absent={**spec.absent, **scored.failed})
@@ -108,7 +113,7 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
         predict_spec=record.predict_spec,
         score_spec=asdict(spec),
         demo=record.demo or scoring.stand_in,
-        restricted=record.restricted,
+        restricted=record.restricted or scoring.restricted,
         counts=counts,
         metrics=[
             _metric(value, row, spec, record, scoring, data, counts)
@@ -116,7 +121,9 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
             for value in values
         ],
     )
-    run.write_results(spec.folder, results, _parquet(_per_sample(samples, eligible, pairs, scored)))
+    per_sample = _parquet(_per_sample(samples, eligible, pairs, scored))
+    figures = draw_figures(run, results, pairs, rows, scored.ranking)
+    run.write_results(spec.folder, results, per_sample, figures)
     return results
 
 
@@ -194,14 +201,6 @@ def _finished_samples(run: RunFolder, eligible: Sequence[Study]) -> dict[str, Sa
     return found
 
 
-def _rows(pairs: Sequence[Pair], per_pathology: bool) -> list[Row]:
-    """All studies and, for each finding, those labelled as showing it (uncertain counts as not showing)."""
-    rows = [Row(None, list(range(len(pairs))))]
-    for finding in FINDINGS if per_pathology else ():
-        rows.append(Row(finding, [i for i, pair in enumerate(pairs) if pair.study.reference.labels.get(finding) == 1]))
-    return rows
-
-
 def _metric(
     value: Value, row: Row, spec: ScoreSpec, record: RunRecord, scoring: Scoring, data: DataSet, counts: Counts
 ) -> Metric:
@@ -214,7 +213,7 @@ def _metric(
         "data": f"{predicted['data']}@{str(predicted['data_digest'])[:8]}",
         **({"subset": str(predicted["subset"])} if predicted["subset"] else {}),
         **({"pixels": spec.pixels[:8]} if spec.pixels else {}),
-        **({"row": f"{row.pathology} labelled as shown, uncertain is not"} if row.pathology else {}),
+        **({"row": row.rule} if row.rule else {}),
         "n": str(len(row.members)),
         "failed": str(counts.failed),
         "on_error": spec.on_error,
@@ -225,6 +224,7 @@ def _metric(
         name=value.name,
         value=number,
         ci=value.ci,
+        sd=value.sd,
         n=len(row.members),
         support=value.support,
         pathology=row.pathology,

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unix_bench.errors import UserError, unknown_name
 
@@ -36,6 +36,9 @@ class Settings(BaseModel):
         rad_dino: Folder of RAD-DINO; None: `rad-dino/` below `weights`, or the hub's cache. So the next two.
         biovil_t: Folder of BioViL-T, its image model and its text model.
         medsiglip: Folder of MedSigLIP.
+        encoder_dtype: Precision of the image encoders.
+        training_data: Name or folder of the images that the models were trained on, for what is compared with them.
+        cache_limit: Gigabytes of features that the cache may hold; those not used for longest go first.
         origin: Setting -> where its value came from, for `unix-bench doctor`.
     """
 
@@ -59,13 +62,16 @@ class Settings(BaseModel):
     rad_dino: Path | None = None
     biovil_t: Path | None = None
     medsiglip: Path | None = None
+    encoder_dtype: Literal["float32", "bfloat16"] = "float32"
+    training_data: str | None = None
+    cache_limit: float = Field(default=20.0, gt=0.0)
     origin: dict[str, str] = {}
 
 
 NAMES = tuple(name for name in Settings.model_fields if name != "origin")
 
 
-def load_settings(**flags: Path | None) -> Settings:
+def load_settings(**flags: Path | str | None) -> Settings:
     """Settings of this invocation.
 
     Args:

@@ -7,7 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-OnError = Literal["drop-pair", "fail", "score-zero", "score-as-nan"]
+OnError = Literal["drop-pair", "fail", "score-zero", "score-as-nan", "score-as-black"]
+Uncertain = Literal["negative", "positive"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class ScoreSpec:
         instruments: Encoder, labeller or plug-in -> digest of its weights.
         absent: Those that are not there, or gave nothing -> why; with them there would be more values.
         pixels: Digest of the reference images where the scoring reads them; None for texts.
+        training: The set of training images that the scoring reads, by name and content digest; None: none.
         per_pathology: Rows for each of the 14 findings too.
-        on_error: What a failed prediction counts as; "score-as-nan" is the published evaluation's report "nan".
+        uncertain: What an uncertain label counts as where a row takes the studies that show a finding.
+        on_error: What a failed prediction counts as; "score-as-nan" is the published evaluation's report "nan",
+            "score-as-black" its black image.
     """
 
     protocol: str
@@ -69,7 +73,9 @@ class ScoreSpec:
     instruments: dict[str, str]
     absent: dict[str, str]
     pixels: str | None
+    training: str | None
     per_pathology: bool
+    uncertain: Uncertain
     on_error: OnError
 
     @property

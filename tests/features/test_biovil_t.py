@@ -11,100 +11,33 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from tiny_encoders import (
+    BERT,
+    IMAGE,
+    NAMES,
+    SHAPE,
+    Tensors,
+    image_tensors,
+    resnet,
+    torchvision_name,
+    write_biovil_t,
+)
+from torch import Tensor
 from torch.nn import functional
 from transformers import BertConfig, BertForMaskedLM, BertTokenizer, ResNetConfig, ResNetModel
 
 from unix_bench.errors import UserError
-from unix_bench.features import BioViLT, SpecialTokenInText, TextTooLong
+from unix_bench.features import BioViLT, Encoder, FeatureStore, SpecialTokenInText, TextTooLong
 from unix_bench.features.biovil_t import ImageShape
-from unix_bench.features.biovil_t.image import load_image_network, prepare_image
+from unix_bench.features.biovil_t.image import image_shape, load_image_network, prepare_image
 from unix_bench.features.places import find_biovil_t
 from unix_bench.settings import Settings
-from unix_bench.weights import fill_seeded
-
-GOLDEN = Path(__file__).parents[1] / "golden"
-BERT = GOLDEN / "report_metrics" / "tiny_models" / "bert-tiny"
-NAMES = dict(line.split("  ") for line in (GOLDEN / "released" / "biovil_t_image.txt").read_text().splitlines())
-IMAGE = "biovil_t_image_model_proj_size_128.pt"
-SHAPE = ImageShape(width=8, blocks=(1, 2, 1, 1), patch=16, pooler=2, joint=12, classes=5)
-Tensors = dict[str, Tensor]
-
-
-def resnet(shape: ImageShape) -> ResNetModel:
-    sizes = [4 * shape.width * 2**stage for stage in range(4)]
-    config = ResNetConfig(embedding_size=shape.width, hidden_sizes=sizes, depths=list(shape.blocks))
-    network = ResNetModel(config).eval()
-    fill_seeded(network, 3)
-    for name, buffer in network.named_buffers():  # statistics of a trained network are not 0 and 1
-        if not name.endswith("tracked"):
-            generator = torch.Generator().manual_seed(len(name))
-            noise = torch.rand(buffer.shape, generator=generator)
-            buffer.copy_(0.5 + noise if name.endswith("var") else 0.2 * (noise - 0.5))
-    return network
-
-
-def torchvision_name(name: str) -> str:
-    """Of a tensor of ResNet, from the name that transformers gives it."""
-    for pattern, to in (
-        (r"embedder\.embedder\.convolution", "conv1"),
-        (r"embedder\.embedder\.normalization", "bn1"),
-        (r"encoder\.stages\.(\d)\.layers\.", lambda found: f"layer{int(found[1]) + 1}."),
-        (r"shortcut\.convolution", "downsample.0"),
-        (r"shortcut\.normalization", "downsample.1"),
-        (r"layer\.(\d)\.convolution", lambda found: f"conv{int(found[1]) + 1}"),
-        (r"layer\.(\d)\.normalization", lambda found: f"bn{int(found[1]) + 1}"),
-    ):
-        name = re.sub(pattern, to, name)
-    return name
-
-
-def image_tensors(backbone: ResNetModel, shape: ImageShape) -> Tensors:
-    """A checkpoint as the release's package names it, the golden names outside ResNet-50 included."""
-    sizes = {1: 1, 2: 2, 14: 14, 128: shape.joint, 256: shape.patch, 512: 2 * shape.patch}
-    sizes[2048] = backbone.config.hidden_sizes[-1]
-    tensors = {f"encoder.encoder.{torchvision_name(name)}": t for name, t in backbone.state_dict().items()}
-    tensors["encoder.encoder.fc.weight"] = torch.zeros(shape.classes, sizes[2048])
-    tensors["encoder.encoder.fc.bias"] = torch.zeros(shape.classes)
-    generator = torch.Generator().manual_seed(4)
-    for name, stated in NAMES.items():
-        block = re.search(r"blocks\.(\d)", name)
-        if block is None or int(block[1]) < shape.pooler:
-            dims = [sizes[dim] for dim in json.loads(stated)]
-            noise = torch.randn(dims, generator=generator)
-            tensors[name] = noise.abs() if name.endswith("var") else noise if dims else torch.tensor(1)
-    return tensors
 
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both models, narrow and shallow, with random weights in the files of the release."""
-    directory = tmp_path_factory.mktemp("biovil-t")
-    torch.save(image_tensors(resnet(SHAPE), SHAPE), directory / IMAGE)
-    shutil.copy(BERT / "vocab.txt", directory)
-    stated = json.loads((BERT / "config.json").read_text()) | {
-        "_name_or_path": "microsoft/BiomedVLP-BioViL-T",
-        "architectures": ["CXRBertModel"],
-        "auto_map": {"AutoModel": "modeling_cxrbert.CXRBertModel"},
-        "model_type": "cxr-bert",
-        "position_embedding_type": "absolute",
-        "projection_size": SHAPE.joint,
-        "torch_dtype": "float32",
-    }
-    (directory / "config.json").write_text(json.dumps(stated))
-    bert = BertForMaskedLM(BertConfig.from_pretrained(BERT))
-    fill_seeded(bert, 5, scale=2.0)
-    head = nn.ModuleDict(
-        {
-            "dense_to_hidden": nn.Linear(32, SHAPE.joint),
-            "LayerNorm": nn.LayerNorm(SHAPE.joint),
-            "dense_to_output": nn.Linear(SHAPE.joint, SHAPE.joint),
-        }
-    )
-    fill_seeded(head, 6)
-    tensors = bert.state_dict() | {f"cls_projection_head.{name}": t for name, t in head.state_dict().items()}
-    tensors["bert.embeddings.position_ids"] = torch.arange(512)[None]
-    torch.save(tensors, directory / "pytorch_model.bin")
+    directory = tmp_path_factory.mktemp("released") / "biovil-t"
+    write_biovil_t(directory)
     return directory
 
 
@@ -120,8 +53,8 @@ def xray(width: int, height: int, seed: int) -> Image.Image:
 
 def test_image_embeddings(released: Path, tmp_path: Path) -> None:
     images = [xray(500, 640, 0), xray(700, 520, 1), xray(512, 512, 2).convert("RGB")]
-    model = BioViLT(released, tmp_path, batch_size=2, image_shape=SHAPE)
-    ours = model.image_embeddings(images)
+    model = BioViLT(released, tmp_path, batch_size=2)
+    ours = model.encode(images)
     t = torch.load(released / IMAGE, weights_only=True)
     pixels = torch.from_numpy(np.stack([prepare_image(image) for image in images]))[:, None].repeat(1, 3, 1, 1)
     with torch.inference_mode():
@@ -136,8 +69,8 @@ def test_image_embeddings(released: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(ours, mean / mean.norm(dim=-1, keepdim=True), rtol=0, atol=2e-6)
     assert ours.shape == (3, model.dim)
     assert (ours[0] - ours[1]).abs().max() > 1e-4
-    torch.testing.assert_close(model.image_embeddings(images[2:]), ours[2:], rtol=0, atol=1e-6)
-    assert model.image_embeddings([]).shape == (0, SHAPE.joint)
+    torch.testing.assert_close(model.encode(images[2:]), ours[2:], rtol=0, atol=1e-6)
+    assert model.encode([]).shape == (0, SHAPE.joint)
 
 
 def test_the_image_model_at_its_released_size(tmp_path: Path) -> None:
@@ -151,7 +84,7 @@ def test_the_image_model_at_its_released_size(tmp_path: Path) -> None:
     in_resnet = [t for name, t in tensors.items() if ".encoder." in name and not name.endswith(statistics)]
     assert sum(t.numel() for t in in_resnet) == 25_557_032
     torch.save({name: torch.zeros(()).expand(t.shape) for name, t in tensors.items()}, tmp_path / IMAGE)
-    network = load_image_network(tmp_path / IMAGE, shape)
+    network = load_image_network(tmp_path / IMAGE)
     assert network.projector.model[3].out_channels == 128
 
 
@@ -163,13 +96,74 @@ def image_tensors_like(backbone: ResNetModel, shape: ImageShape) -> Tensors:
     return tensors | {name: torch.empty(json.loads(stated)) for name, stated in NAMES.items()}
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [SHAPE, ImageShape(width=4, blocks=(2, 1, 3, 2), patch=24, pooler=1, joint=10, classes=3)],
+    ids=["narrow", "other"],
+)
+def test_sizes_are_read_from_the_checkpoint(shape: ImageShape, tmp_path: Path) -> None:
+    tensors = image_tensors(resnet(shape), shape)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    assert image_shape(shapes) == shape
+    assert image_shape({}) == ImageShape()
+    torch.save(tensors, tmp_path / IMAGE)
+    model: Encoder = BioViLT(tmp_path, tmp_path)
+    assert model.encode([xray(500, 480, 0)]).shape == (1, model.dim) == (1, shape.joint)
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("encoder.encoder.conv1.weight", r"1 missing: encoder.encoder.conv1.weight \[64, 3, 7, 7\]$"),
+        ("encoder.backbone_to_vit.weight", r"1 missing: encoder.backbone_to_vit.weight \[256, 2048, 1, 1\]$"),
+        ("projector.model.3.weight", r"1 missing: projector.model.3.weight \[128, 128, 1, 1\]$"),
+        ("encoder.encoder.fc.weight", r"1 missing: encoder.encoder.fc.weight \[1000, 2048\]$"),
+        ("encoder.encoder.layer4.", r"60 missing: encoder.encoder.layer4.*.conv1.weight \[512, 1024, 1, 1\]"),
+        ("encoder.vit_pooler.blocks.", r"39 missing: .*encoder.vit_pooler.blocks.2.norm1.weight \[256\]"),
+    ],
+)
+def test_what_the_release_lacks_is_named(tmp_path: Path, lost: str, said: str) -> None:
+    with torch.device("meta"):
+        whole = image_tensors_like(ResNetModel(ResNetConfig()), ImageShape())
+    tensors = {n: torch.zeros(()).expand(t.shape) for n, t in whole.items() if not n.startswith(lost)}
+    torch.save(tensors, tmp_path / IMAGE)
+    with pytest.raises(UserError, match=said):
+        load_image_network(tmp_path / IMAGE)
+
+
+def test_the_store_gives_what_the_model_gives(released: Path, tmp_path: Path) -> None:
+    texts = ["no effusion.", "a " * 900, "no effusion.", "the heart is large"]
+    paths = [tmp_path / f"{number}.png" for number in range(2)]
+    for number, path in enumerate(paths):
+        xray(500, 640, number).save(path)
+    model, store = BioViLT(released, tmp_path), FeatureStore(tmp_path / "cache" / "features", 10**6)
+    rows, cut = store.text_embeddings(texts, model, tmp_path / "cache")
+    expected, _ = model.text_embeddings(texts)
+    np.testing.assert_allclose(rows, expected, rtol=0, atol=1e-6)
+    assert rows.dtype == np.float32
+    assert cut.tolist() == [False, True, False, False]
+    images = store.features(paths, model, tmp_path / "cache")
+    np.testing.assert_allclose(images, model.encode([xray(500, 640, 0), xray(500, 640, 1)]), rtol=0, atol=1e-6)
+    again = BioViLT(released, tmp_path)
+    again.__dict__["_text_network"] = again.__dict__["_image_network"] = None  # every answer comes from the cache
+    advanced: list[int] = []
+    kept, also_cut = store.text_embeddings(texts, again, tmp_path / "cache", advanced.append)
+    np.testing.assert_array_equal(kept, rows)
+    np.testing.assert_array_equal(also_cut, cut)
+    assert sum(advanced) == 4
+    np.testing.assert_array_equal(store.features(paths, again, tmp_path / "cache"), images)
+    none, nothing = store.text_embeddings([], again, tmp_path / "cache")
+    assert none.shape == (0, SHAPE.joint)
+    assert nothing.shape == (0,)
+
+
 def test_text_embeddings(released: Path, tmp_path: Path) -> None:
     texts = ["no effusion.", "the heart is large!?.", "a", "", "left [MASK] is seen " * 12]
-    model = BioViLT(released, tmp_path, batch_size=2, image_shape=SHAPE)
+    model = BioViLT(released, tmp_path, batch_size=2)
     ours, cut = model.text_embeddings(texts, truncate=False)
     t = torch.load(released / "pytorch_model.bin", weights_only=True)
     bert = BertForMaskedLM(BertConfig.from_pretrained(BERT)).eval()
-    bert.load_state_dict({name: tensor for name, tensor in t.items() if "head" not in name and "_ids" not in name})
+    bert.load_state_dict({name: t[name] for name in bert.state_dict()})
     tokenizer, head = BertTokenizer.from_pretrained(BERT), "cls_projection_head"
     for text, row in zip(texts, ours, strict=True):
         ids = tokenizer(text.rstrip("!?."), return_tensors="pt")["input_ids"]
@@ -180,22 +174,25 @@ def test_text_embeddings(released: Path, tmp_path: Path) -> None:
             state = state * t[f"{head}.LayerNorm.weight"] + t[f"{head}.LayerNorm.bias"]
             state = t[f"{head}.dense_to_output.weight"] @ state + t[f"{head}.dense_to_output.bias"]
         torch.testing.assert_close(row, state / state.norm(), rtol=0, atol=1e-5)
-    assert cut == 0
+    assert cut.tolist() == [False] * 5
     assert (ours[0] - ours[1]).abs().max() > 1e-2
     empty, _ = model.text_embeddings([])
     assert empty.shape == (0, SHAPE.joint)
 
 
 def test_texts_that_are_too_long_or_hold_special_tokens(released: Path, tmp_path: Path) -> None:
-    model = BioViLT(released, tmp_path, image_shape=SHAPE)
+    model = BioViLT(released, tmp_path)
     rows, cut = model.text_embeddings(["a " * 900, "a " * 510, "a " * 509])
-    assert cut == 1
+    assert cut.tolist() == [True, False, False]
+    assert cut.dtype == np.bool_
     torch.testing.assert_close(rows[0], rows[1], rtol=0, atol=1e-6)
     assert (rows[1] - rows[2]).abs().max() > 1e-6
-    with pytest.raises(TextTooLong, match="902 tokens, and BioViL-T reads 512"):
-        model.text_embeddings(["a " * 900], truncate=False)
-    with pytest.raises(SpecialTokenInText, match=re.escape("[SEP]")):
-        model.text_embeddings(["a", "b [SEP] c"], truncate=False)
+    for embed in (lambda texts: model.text_embeddings(texts, truncate=False), model.check_texts):
+        with pytest.raises(TextTooLong, match="902 tokens, and BioViL-T reads 512"):
+            embed(["a " * 900])
+        with pytest.raises(SpecialTokenInText, match=re.escape("[SEP]")):
+            embed(["a", "b [SEP] c"])
+    model.check_texts(["a " * 510, "b [MASK] c", ""])
     spelt, end = model.text_embeddings(["b [SEP] c", "b [ SEP ] c"])[0]
     torch.testing.assert_close(spelt, end, rtol=0, atol=1e-6)
 
@@ -237,7 +234,7 @@ def test_the_middle_is_cut_out(size: tuple[int, int], resized: tuple[int, int], 
         (IMAGE, "classifier.fc_0.model.weight", torch.zeros(2), "1 unknown: classifier.fc_0.model.weight"),
         (IMAGE, "projector.model.3.bias", torch.zeros(13), r"projector.model.3.bias \[13\] instead of \[12\]"),
         ("pytorch_model.bin", "cls_projection_head.LayerNorm.bias", None, "1 missing: cls_projection_head"),
-        ("pytorch_model.bin", "bert.pooler.dense.bias", torch.zeros(32), "1 unknown: bert.pooler.dense.bias"),
+        ("pytorch_model.bin", "bert.crossattention.bias", torch.zeros(32), "1 unknown: bert.crossattention.bias"),
     ],
 )
 def test_tensors_of_another_network(
@@ -246,9 +243,9 @@ def test_tensors_of_another_network(
     tensors = torch.load(copied / file, weights_only=True)
     tensors.pop(name, None)
     torch.save(tensors | ({} if tensor is None else {name: tensor}), copied / file)
-    model = BioViLT(copied, tmp_path, image_shape=SHAPE)
+    model = BioViLT(copied, tmp_path)
     with pytest.raises(UserError, match=said):
-        model.image_embeddings([xray(9, 9, 0)]) if file == IMAGE else model.text_embeddings(["a"])
+        model.encode([xray(9, 9, 0)]) if file == IMAGE else model.text_embeddings(["a"])
 
 
 @pytest.mark.parametrize(
@@ -265,7 +262,7 @@ def test_other_models_are_refused(copied: Path, tmp_path: Path, key: str, value:
     stated = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**stated, key: value}))
     with pytest.raises(UserError, match=said):
-        BioViLT(copied, tmp_path, image_shape=SHAPE).text_embeddings(["a"])
+        BioViLT(copied, tmp_path).text_embeddings(["a"])
 
 
 @pytest.mark.parametrize("file", [IMAGE, "pytorch_model.bin", "config.json"])
@@ -281,9 +278,9 @@ def test_the_digest_covers_both_models(released: Path, copied: Path, tmp_path: P
 
 def test_bfloat16_is_near(released: Path, tmp_path: Path) -> None:
     images, texts = [xray(500, 640, 0)], ["no effusion"]
-    fine, coarse = (BioViLT(released, tmp_path, dtype=dtype, image_shape=SHAPE) for dtype in ("float32", "bfloat16"))
+    fine, coarse = (BioViLT(released, tmp_path, dtype=dtype) for dtype in ("float32", "bfloat16"))
     for one, other in (
-        (fine.image_embeddings(images), coarse.image_embeddings(images)),
+        (fine.encode(images), coarse.encode(images)),
         (fine.text_embeddings(texts)[0], coarse.text_embeddings(texts)[0]),
     ):
         assert other.dtype == torch.float32

@@ -10,29 +10,21 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
-from transformers import SiglipConfig, SiglipImageProcessorPil, SiglipModel
+from tiny_encoders import write_medsiglip
+from transformers import SiglipModel
 
 from unix_bench.errors import UserError
 from unix_bench.features import Encoder, MedSigLip
 from unix_bench.features.places import find_medsiglip
 from unix_bench.settings import Settings
-from unix_bench.weights import fill_seeded
 
 SIZE = 448
 
 
 @pytest.fixture
 def released(tmp_path: Path) -> Path:
-    """A narrow, shallow network with random weights in the files of the release, its text tower included."""
-    directory = tmp_path / "medsiglip"
-    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**small, "vocab_size": 99, "bos_token_id": 1, "eos_token_id": 2, "projection_size": 32}
-    network = SiglipModel(SiglipConfig(text_config=text, vision_config={**small, "image_size": SIZE, "patch_size": 14}))
-    fill_seeded(network, 2)
-    network.save_pretrained(directory)
-    size = {"height": SIZE, "width": SIZE}
-    SiglipImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(directory)
-    return directory
+    write_medsiglip(tmp_path / "medsiglip")
+    return tmp_path / "medsiglip"
 
 
 def xray(width: int, height: int, seed: int) -> Image.Image:
@@ -56,6 +48,7 @@ def test_features_of_the_release(released: Path, tmp_path: Path, geometry: str) 
     assert features.shape == (3, encoder.dim)
     assert (features[0] - features[2]).abs().max() > 1e-2
     assert (encoder.name, encoder.geometry, encoder.stand_in) == ("medsiglip", geometry, False)
+    assert encoder.column == {"pad-square": "medsiglip", "squash": "medsiglip_squash"}[geometry]
 
 
 def test_tensors_of_another_network(released: Path, tmp_path: Path) -> None:

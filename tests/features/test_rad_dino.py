@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,32 +14,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
-from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
+from tiny_encoders import write_rad_dino
+from transformers import Dinov2Model
 
 from unix_bench.errors import UserError
-from unix_bench.features import Encoder, RadDino
+from unix_bench.features import Encoder, FeatureStore, RadDino
 from unix_bench.features.geometry import pad_to_square
 from unix_bench.features.places import find_rad_dino
 from unix_bench.settings import Settings
-from unix_bench.weights import fill_seeded
 
 SIZE, MEAN, STD = 518, 0.5307, 0.2583
 
 
 @pytest.fixture(scope="session")
 def released(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A narrow, shallow network with random weights in the files of the release."""
-    directory = tmp_path_factory.mktemp("rad-dino")
-    network = Dinov2Model(
-        Dinov2Config(image_size=SIZE, patch_size=14, hidden_size=32, num_hidden_layers=2, num_attention_heads=2)
-    )
-    fill_seeded(network, 1)
-    network.save_pretrained(directory)  # under the release's names, whatever this transformers calls its own modules
+    directory = tmp_path_factory.mktemp("released") / "rad-dino"
+    write_rad_dino(directory)
     assert "encoder.layer.0.attention.attention.query.weight" in load_file(directory / "model.safetensors")
-    crop = {"height": SIZE, "width": SIZE}
-    BitImageProcessorPil(
-        size={"shortest_edge": SIZE}, crop_size=crop, image_mean=[MEAN] * 3, image_std=[STD] * 3
-    ).save_pretrained(directory)
     return directory
 
 
@@ -94,6 +86,43 @@ def test_a_feature_does_not_depend_on_its_batch(released: Path, tmp_path: Path) 
     assert coarse.dtype == torch.float32
     assert torch.nn.functional.cosine_similarity(coarse, together).min() > 0.999
     assert not torch.equal(coarse, together)
+
+
+def test_images_are_prepared_alike_in_threads(released: Path, tmp_path: Path) -> None:
+    images = [xray(200 + 10 * seed, 300, seed, mode) for seed in range(12) for mode in ("L", "RGB")]
+    encoder = RadDino(released, tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        pixels = torch.stack(list(pool.map(encoder.prepare, images)))
+    by_one = torch.stack([RadDino(released, tmp_path).prepare(image) for image in images])
+    assert torch.equal(pixels, by_one)
+    assert torch.equal(encoder.embed(pixels[:16]), encoder.encode(images)[:16])
+
+
+def test_nothing_that_decides_a_feature_is_confused(released: Path, copied: Path, tmp_path: Path) -> None:
+    tensors = load_file(copied / "model.safetensors")
+    tensors["layernorm.bias"][0] += 1
+    save_file(tensors, copied / "model.safetensors")
+    encoders = {
+        "raddino": RadDino(released, tmp_path),
+        "raddino_squash": RadDino(released, tmp_path, "squash-299"),
+        "raddino_crop": RadDino(released, tmp_path, "centre-crop"),
+        "bfloat16": RadDino(released, tmp_path, dtype="bfloat16"),
+        "other weights": RadDino(copied, tmp_path),
+    }
+    assert [encoder.column for encoder in encoders.values()] == [*list(encoders)[:3], "raddino", "raddino"]
+    identity = f"raddino {encoders['raddino'].digest} pad-square float32"
+    assert encoders["raddino"].identity == identity
+    assert len({encoder.identity for encoder in encoders.values()}) == 5
+    path = tmp_path / "image.png"
+    xray(400, 500).save(path)
+    store = FeatureStore(tmp_path / "features", 10**6)
+    for _ in range(2):
+        rows = [store.features([path], encoder, tmp_path) for encoder in encoders.values()]
+        for row, encoder in zip(rows, encoders.values(), strict=True):
+            np.testing.assert_allclose(row, encoder.encode([xray(400, 500)]), rtol=0, atol=1e-5)
+        assert len({row.tobytes() for row in rows}) == 5
+    assert store.passes == 5
+    assert RadDino(released, tmp_path, batch_size=3).identity == identity, "batches move a feature by rounding alone"
 
 
 @settings(max_examples=30, deadline=None)

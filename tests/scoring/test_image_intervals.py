@@ -15,9 +15,10 @@ from scipy import stats
 
 from unix_bench.data import DEMO, load_images, read_folder
 from unix_bench.features import DemoDino
-from unix_bench.scoring.image import frechet_distance, kernel_distance
+from unix_bench.scoring.image import FeatureTable, frechet_distance, kernel_distance, kernel_sums
 from unix_bench.scoring.statistics import (
     FEW_PATIENTS,
+    FrechetJackknife,
     effective_patients,
     frechet_interval,
     frechet_limit,
@@ -32,10 +33,6 @@ BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "image_coverage.py"
 
 def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (x @ y.T / x.shape[1] + 1.0) ** 3
-
-
-def kernels(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return kernel(x, x), kernel(y, y), kernel(x, y)
 
 
 def features(seed: int, n: int, patients: int, d: int = 4) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -85,38 +82,18 @@ def test_kernel_interval_is_the_jackknife_over_patients(patients: int) -> None:
     reach = stats.t.ppf(0.95, effective_patients(names) - 1) * error
     value = kernel_distance(x, y)
     expected = min(centre - reach, value), max(centre + reach, value)
-    assert kernel_interval(*kernels(x, y), names, level=0.9) == pytest.approx(expected, rel=1e-9)
-    unpaired = kernel_interval(*kernels(x, y), names, level=0.9, generated_patients=names)
-    assert unpaired == pytest.approx(expected, rel=1e-9)
+    assert kernel_interval(kernel_sums(x, y, names), level=0.9) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize("paired", [True, False])
-def test_equal_sets_that_differ_along_one_direction(paired: bool) -> None:
+def test_equal_sets_that_differ_along_one_direction() -> None:
     """The jackknife alone puts a tenth to a fifth of these intervals wholly below 0, where no distance can be."""
     held = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)
         x, y = rng.normal(size=(2, 60, 3)) * [0.1, 0.01, 0.01] + 1.0
-        names = [str(i) for i in range(60)]
-        others = None if paired else [f"b{i}" for i in range(60)]
-        low, high = kernel_interval(*kernels(x, y), names, generated_patients=others)
+        low, high = kernel_interval(kernel_sums(x, y, None))
         held += low <= 0.0 <= high
     assert held >= 95
-
-
-def test_sets_that_are_not_pairs() -> None:
-    """Two sets of different patients and sizes: with one image a patient, the textbook estimate in the middle."""
-    rng = np.random.default_rng(3)
-    x, y = rng.normal(size=(40, 3)), rng.normal(size=(25, 3)) + 1.5
-    names = [f"a{i}" for i in range(40)], [f"b{i}" for i in range(25)]
-    low, high = kernel_interval(*kernels(x, y), names[0], generated_patients=names[1])
-    assert (low + high) / 2 == pytest.approx(kernel_distance(x, y), rel=1e-9)
-    left = [kernel_distance(np.delete(x, i, 0), y) for i in range(40)]
-    left += [kernel_distance(x, np.delete(y, i, 0)) for i in range(25)]
-    error = np.sqrt(64 / 65 * ((np.array(left) - np.mean(left)) ** 2).sum())  # far above the least one, so far apart
-    assert (high - low) / 2 == pytest.approx(stats.t.ppf(0.975, 24) * error, rel=1e-9)
-    with pytest.raises(ValueError, match="not pairs"):
-        kernel_interval(*kernels(x, y), names[0])
 
 
 @settings(max_examples=20, deadline=None)
@@ -125,17 +102,19 @@ def test_properties(seed: int, patients: int, factor: float) -> None:
     x, y, names = features(seed, 30, patients)
     order = np.random.default_rng(seed).permutation(30)
     shuffled = [names[i] for i in order]
-    interval = kernel_interval(*kernels(x, y), names)
+    sums = kernel_sums(x, y, names)
+    interval = kernel_interval(sums)
     assert interval is not None
     assert interval[0] <= kernel_distance(x, y) <= interval[1]
-    assert kernel_interval(*kernels(x[order], y[order]), shuffled) == pytest.approx(interval, rel=1e-7, abs=1e-9)
-    assert kernel_interval(*kernels(y, x), names) == pytest.approx(interval, rel=1e-7, abs=1e-9)
+    assert kernel_interval(kernel_sums(x[order], y[order], shuffled)) == pytest.approx(interval, rel=1e-7, abs=1e-9)
+    assert kernel_interval(kernel_sums(y, x, names)) == pytest.approx(interval, rel=1e-7, abs=1e-9)
     frechet = frechet_interval(x, y, names)
     assert frechet[0] <= frechet_distance(x, y) <= frechet[1]
     scaled = frechet_interval(factor * x + 7.0, factor * y + 7.0, names)
     assert scaled == pytest.approx([factor**2 * each for each in frechet], rel=1e-6, abs=1e-9)
-    a_b = paired_kernel_difference(kernel(y, y), kernel(x, y), kernel(x, x), kernel(x, x), names, 1, 200)
-    b_a = paired_kernel_difference(kernel(x, x), kernel(x, x), kernel(y, y), kernel(x, y), names, 1, 200)
+    copied = kernel_sums(x, x, names)
+    a_b = paired_kernel_difference(sums, copied, 1, 200)
+    b_a = paired_kernel_difference(copied, sums, 1, 200)
     assert b_a.value == pytest.approx(-a_b.value)
     assert b_a.ci == pytest.approx((-a_b.ci[1], -a_b.ci[0]))
     assert b_a.p == a_b.p
@@ -146,12 +125,12 @@ def test_frechet_interval_is_the_jackknife_over_groups(n: int, d: int) -> None:
     """Groups subtracted from shared sums, or left out of the features: the distance of what remains, either way."""
     x, y, names = features(1, n, 10, d)
     group = patient_groups(names, n, 6, seed=2)
-    left = np.array([frechet_distance(x[group != each], y[group != each]) for each in range(6)])
+    left = np.sqrt([frechet_distance(x[group != each], y[group != each]) for each in range(6)])
     error = np.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
     reach = stats.t.ppf(0.975, min(6, effective_patients(names)) - 1) * error
-    value = frechet_distance(x, y)
+    root = np.sqrt(frechet_distance(x, y))
     interval = frechet_interval(x + 1e6, y + 1e6, names, groups=6, seed=2)
-    assert interval == pytest.approx((value - reach, value + reach), rel=1e-6)
+    assert interval == pytest.approx((max(0.0, root - reach) ** 2, (root + reach) ** 2), rel=1e-6)
 
 
 def test_groups_hold_whole_patients_and_are_even() -> None:
@@ -184,17 +163,41 @@ def test_limit_is_the_extrapolation_of_whole_patients() -> None:
     assert frechet_limit(x[:25], y[:25], names[:25]) is None
 
 
+def test_limit_takes_the_bias_off() -> None:
+    """Two Gaussians of known distance: at n = 400 the plain value is far too large, the extrapolated one is not."""
+    d, truth = 40, 40 * 0.1**2
+    rng = np.random.default_rng(3)
+    samples = [(rng.normal(size=(400, d)), 0.9 * rng.normal(size=(400, d))) for _ in range(20)]
+    for patients in (None, [str(i // 2) for i in range(400)]):
+        found = [FrechetJackknife(x, y, patients, groups=8) for x, y in samples]
+        assert np.mean([each.value for each in found]) - truth > 1.0
+        limits = [each.limit() for each in found]
+        assert abs(np.mean([each.value for each in limits]) - truth) < 0.3
+        assert {each.blocks for each in limits} == {100}
+
+
+def test_interval_and_limit_from_one_jackknife() -> None:
+    x, y, names = features(5, 120, 30, d=6)
+    both = FrechetJackknife(x, y, names, groups=10, seed=3)
+    assert both.value == pytest.approx(frechet_distance(x, y), rel=1e-9)
+    assert both.limit(0.9) == frechet_limit(x, y, names, 10, 3, 0.9)
+    assert both.interval(0.9) == frechet_interval(x, y, names, 10, 3, 0.9)
+
+
 def test_equal_models_do_not_differ() -> None:
     x, y, names = features(0, 40, 12)
-    same = paired_kernel_difference(kernel(y, y), kernel(x, y), kernel(y, y), kernel(x, y), names, seed=0)
-    assert (same.value, same.ci, same.p) == (0.0, (0.0, 0.0), 1.0)
+    sums = kernel_sums(x, y, names)
+    by_table = FeatureTable(x, y).kernel_sums(names)
+    for other in (sums, by_table):
+        same = paired_kernel_difference(sums, other, seed=0)
+        assert (same.value, same.ci, same.p) == (0.0, (0.0, 0.0), 1.0)
 
 
 def test_difference_lies_about_that_over_different_patients() -> None:
     """A drawn-again patient is never paired with the own copy, and the ratios are those of a plain loop over draws."""
     x, y, names = features(6, 24, 8)
     other = 1.2 * y - 0.2
-    difference = paired_kernel_difference(*_against(x, y), *_against(x, other), names, seed=5, replicates=20)
+    difference = paired_kernel_difference(kernel_sums(x, y, names), kernel_sums(x, other, names), seed=5, replicates=20)
     own, drawn = np.unique(names), np.random.default_rng(5).multinomial(8, np.full(8, 1 / 8), size=20)
     centre, error = _difference_by_hand(x, y, other, names, [*own])
     joint = kernel(y, y) - kernel(other, other) - 2.0 * (kernel(x, y) - kernel(x, other))
@@ -227,40 +230,35 @@ def _difference_by_hand(
 
 def test_a_worse_model_is_found_and_the_value_is_the_printed_one() -> None:
     x, y, names = features(0, 300, 80)
-    worse = paired_kernel_difference(*_against(x, 1.5 * y + 1.0), *_against(x, y), names, seed=0, replicates=500)
+    one, other = kernel_sums(x, 1.5 * y + 1.0, names), kernel_sums(x, y, names)
+    worse = paired_kernel_difference(one, other, seed=0, replicates=500)
     assert worse.value == pytest.approx(kernel_distance(x, 1.5 * y + 1.0) - kernel_distance(x, y), rel=1e-9)
     assert worse.ci[0] > 0.0
     assert worse.p < 0.05
 
 
-def _against(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return kernel(y, y), kernel(x, y)
-
-
 def test_too_few_patients_have_no_interval() -> None:
     x, y, _ = features(0, 10, 3)
     for names in (["a"] * 10, ["a", "b"] * 5):
-        assert kernel_interval(*kernels(x, y), names) is None
+        sums = kernel_sums(x, y, names)
+        assert kernel_interval(sums) is None
         assert frechet_interval(x, y, names) is None
-        pair = paired_kernel_difference(*_against(x, y), *_against(x, x), names, seed=0)
+        pair = paired_kernel_difference(sums, kernel_sums(x, x, names), seed=0)
         assert (pair.ci, pair.p) == (None, None)
 
 
 def test_bad_arguments_are_refused() -> None:
     x, y, names = features(0, 20, 6)
-    kxx, kyy, kxy = kernels(x, y)
-    with pytest.raises(ValueError, match="kyy holds NaN"):
-        kernel_interval(kxx, np.where(kyy > 1.0, np.nan, kyy), kxy, names)
-    with pytest.raises(ValueError, match="kernel matrices must be"):
-        kernel_interval(kxx[:5, :5], kyy, kxy, names)
-    with pytest.raises(ValueError, match="19 clusters for 20"):
-        kernel_interval(kxx, kyy, kxy, names[:19])
+    sums = kernel_sums(x, y, names)
     with pytest.raises(ValueError, match="level"):
-        kernel_interval(kxx, kyy, kxy, names, level=1.0)
+        kernel_interval(sums, level=1.0)
     with pytest.raises(ValueError, match="replicates"):
-        paired_kernel_difference(kyy, kxy, kyy, kxy, names, 0, replicates=0)
-    with pytest.raises(ValueError, match="same 20 prompts"):
-        paired_kernel_difference(kyy, kxy, kyy[:5, :5], kxy, names, 0)
+        paired_kernel_difference(sums, sums, 0, replicates=0)
+    for other in (kernel_sums(x[:19], y[:19], names[:19]), kernel_sums(x, y, [f"x{each}" for each in names])):
+        with pytest.raises(ValueError, match="same patients"):
+            paired_kernel_difference(sums, other, 0)
+    with pytest.raises(ValueError, match="same real images"):
+        paired_kernel_difference(sums, kernel_sums(x + 0.01, y, names), 0)
     for measure in (frechet_interval, frechet_limit):
         with pytest.raises(ValueError, match="groups"):
             measure(x, y, names, groups=2)
@@ -284,10 +282,10 @@ def test_real_images_split_in_halves() -> None:
     x = DemoDino().encode(list(load_images([study.reference.image for study in studies]))).numpy().astype(np.float64)
     order = np.random.default_rng(0).permutation(len(x))
     one, two = x[order[::2]], x[order[1::2]]
-    names = [f"a{i}" for i in range(len(one))], [f"b{i}" for i in range(len(two))]
-    low, high = kernel_interval(*kernels(one, two), names[0], generated_patients=names[1])
+    n = min(len(one), len(two))
+    low, high = kernel_interval(kernel_sums(one[:n], two[:n], None))
     assert low < 0.0 < high
-    low, _ = kernel_interval(*kernels(one, two + x.std()), names[0], generated_patients=names[1])
+    low, _ = kernel_interval(kernel_sums(one[:n], two[:n] + x.std(), None))
     assert low > 0.0
 
 

@@ -1,8 +1,10 @@
-"""Image metrics over many sets of rows: shared products, patients, extrapolation, floors, subsamples."""
+"""Image metrics over many sets of rows: shared products, patients, floors, subsamples."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import astuple
+from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -12,12 +14,10 @@ from sklearn.decomposition import PCA
 
 from unix_bench.scoring.image import (
     FeatureTable,
+    KernelSums,
     cosine_similarity,
-    fd_at_half,
-    fd_floor,
-    fd_infinity,
+    floors,
     frechet_distance,
-    kd_floor,
     kernel_distance,
     kernel_estimate,
     kernel_sums,
@@ -25,7 +25,6 @@ from unix_bench.scoring.image import (
     patient_halves,
     pca,
     prdc,
-    prdc_at,
 )
 
 Features = NDArray[np.float64]
@@ -55,41 +54,45 @@ def test_a_table_answers_as_the_functions_do(budget: int) -> None:
         table.kd(None, [])
 
 
-def test_kernel_sums_by_patient() -> None:
-    real, generated = _features()
-    patients = np.random.default_rng(2).integers(0, 37, size=700).astype(str).tolist()
-    sums = kernel_sums(real, generated, patients)
-    assert sums.value == pytest.approx(kernel_distance(real, generated), rel=1e-9)
-    member = (np.array(patients)[:, None] == np.array(sums.patients)).astype(float)
-    kernels = [(a @ b.T / 16 + 1.0) ** 3 for a, b in ((real, real), (generated, generated), (real, generated))]
+def _check_sums(found: KernelSums, real: Features, generated: Features, patients: list[str]) -> None:
+    """Against whole kernel matrices, multiplied by who has which image."""
+    member = (np.array(patients)[:, None] == np.array(found.patients)).astype(float)
+    pairs = ((real, real), (generated, generated), (real, generated))
+    kernels = [(a @ b.T / a.shape[1] + 1.0) ** 3 for a, b in pairs]
     for kernel in kernels[:2]:
         np.fill_diagonal(kernel, 0.0)
-    for found, kernel in zip((sums.xx, sums.yy, sums.xy), kernels, strict=True):
-        np.testing.assert_allclose(found, member.T @ kernel @ member, rtol=1e-11, atol=1e-9)
-    np.testing.assert_allclose(sums.paired, member.T @ kernels[2].diagonal(), rtol=1e-11)
-    assert sums.counts.tolist() == member.sum(axis=0).tolist()
-    some = FeatureTable(real, generated).kernel_sums(patients, range(50, 90))
-    assert some.value == pytest.approx(kernel_distance(real[50:90], generated[50:90]), rel=1e-9)
+    for sums, kernel in zip((found.xx, found.yy, found.xy), kernels, strict=True):
+        np.testing.assert_allclose(sums, member.T @ kernel @ member, rtol=1e-11, atol=1e-9)
+    np.testing.assert_allclose(found.paired, member.T @ kernels[2].diagonal(), rtol=1e-11)
+    assert found.counts.tolist() == member.sum(axis=0).tolist()
+    assert astuple(found.estimate) == pytest.approx(astuple(kernel_estimate(real, generated)), rel=1e-9)
+
+
+@pytest.mark.parametrize("patients", [37, 2, 5000])
+def test_kernel_sums_by_patient(patients: int) -> None:
+    real, generated = _features(n=1100, m=1100)
+    names = np.random.default_rng(2).integers(0, patients, size=1100).astype(str)
+    _check_sums(kernel_sums(real, generated, names.tolist()), real, generated, names.tolist())
+    mask = np.random.default_rng(3).random(1100) < 0.6
+    for budget in (2 << 30, 0):
+        table = FeatureTable(real, generated, budget)
+        _check_sums(table.kernel_sums(names.tolist()), real, generated, names.tolist())
+        some = [90, 3, 50, 4, 8]
+        for index in (mask, some):
+            _check_sums(table.kernel_sums(names.tolist(), index), real[index], generated[index], names[index].tolist())
     with pytest.raises(ValueError, match="must be paired"):
-        kernel_sums(real, generated[:-1], patients)
+        kernel_sums(real, generated[:-1], names.tolist())
+    with pytest.raises(ValueError, match="1100 real and 1100 generated rows for 3 patients"):
+        table.kernel_sums(["a", "b", "c"])
+    with pytest.raises(ValueError, match="1100 real and 1099 generated rows"):
+        FeatureTable(real, generated[:-1]).kernel_sums(names.tolist())
 
 
-def test_fd_infinity_takes_the_bias_off() -> None:
-    """Two Gaussians of known distance: at n = 400 the plain value is far too large, the extrapolated one is not."""
-    d, truth = 40, 40 * 0.1**2
-    rng = np.random.default_rng(3)
-    samples = [(rng.normal(size=(400, d)), 0.9 * rng.normal(size=(400, d))) for _ in range(20)]
-    for divisions in ((1, 2), (1, 2, 3, 4)):
-        found = np.array([fd_infinity(x, y, seed, divisions) for seed, (x, y) in enumerate(samples)])
-        plain = np.array([frechet_distance(x, y) for x, y in samples])
-        assert plain.mean() - truth > 1.0
-        assert abs(found.mean() - truth) < 0.3
-    x, y = samples[0]
-    halves = np.random.default_rng(9).permutation(400).reshape(2, 200)
-    by_hand = 2 * frechet_distance(x, y) - np.mean([frechet_distance(x[half], y[half]) for half in halves])
-    assert fd_infinity(x, y, 9) == pytest.approx(by_hand, rel=1e-10)
-    with pytest.raises(ValueError, match="40 columns needs 44 rows in each of 2 blocks, and there are 43"):
-        fd_infinity(x[:87], y[:87], 0)
+def test_unknown_patients_are_the_images_themselves() -> None:
+    real, generated = _features(n=30, m=30)
+    rows = [f"{i:02d}" for i in range(30)]
+    for found in (kernel_sums(real, generated, None), FeatureTable(real, generated).kernel_sums(None)):
+        _check_sums(found, real, generated, rows)
 
 
 def test_halves_share_no_patient() -> None:
@@ -108,26 +111,81 @@ def test_floors_compare_like_with_like() -> None:
     rng = np.random.default_rng(5)
     real, perfect = rng.normal(size=(600, 30)), rng.normal(size=(600, 30))
     patients = (np.arange(600) // 4).astype(str).tolist()
-    floor = np.mean([fd_floor(real, patients, seed) for seed in range(5)])
-    at_half = np.mean([fd_at_half(real, perfect, patients, seed) for seed in range(5)])
-    assert at_half == pytest.approx(floor, rel=0.1)
-    assert frechet_distance(real, perfect) < 0.7 * floor
-    assert abs(np.mean([kd_floor(real, patients, seed) for seed in range(5)])) < 0.02
-    with pytest.raises(ValueError, match="5 patients for 600 rows"):
-        fd_floor(real, patients[:5], 0)
+    found = floors(real, perfect, patients, 0)
+    assert found.n == 300
+    assert found.fd_at_half == pytest.approx(found.fd, rel=0.1)
+    assert frechet_distance(real, perfect) < 0.7 * found.fd
+    assert 0.0 < found.kd < 0.03
+    assert abs(found.kd_at_half) < 0.03
+    assert floors(real, perfect, patients, 0) == found
+    assert floors(real, perfect, patients, 1) != found
 
 
-def test_prdc_at_one_size() -> None:
-    real, generated = _features()
-    whole = prdc_at(real, generated, 700, 2, 0)
-    assert whole.mean == prdc(real, generated)
-    assert astuple(whole.deviation) == (0.0,) * 4
-    small = prdc_at(real, generated, 60, 10, 0)
-    assert small == prdc_at(real, generated, 60, 10, 0)
+def test_floors_are_means_over_halves_compared_one_by_one() -> None:
+    """Four patients of one size, so that halves can be told by trying all: each of three halvings has its distances."""
+    real, generated = _features(n=1200, m=1200, d=5)
+    patients = np.repeat(list("abcd"), 300)
+    halves = [(np.isin(patients, ["a", other]), ~np.isin(patients, ["a", other])) for other in "bcd"]
+
+    def means(distance: Callable[[Features, Features], float], halving: int) -> tuple[float, float]:
+        one, other = halves[halving]
+        across = distance(real[one], generated[other]) + distance(real[other], generated[one])
+        return abs(distance(real[one], real[other])), across / 2.0
+
+    possible = [(*means(frechet_distance, i), *means(kernel_distance, i), 600) for i in range(3)]
+    single = [astuple(floors(real, generated, patients.tolist(), seed, halvings=1)) for seed in range(12)]
+    met = {i for found in single for i in range(3) if found == pytest.approx(possible[i], rel=1e-8)}
+    assert met == {0, 1, 2}
+    assert all(any(found == pytest.approx(each, rel=1e-8) for each in possible) for found in single)
+    several = astuple(floors(real, generated, patients.tolist(), 0, halvings=4))
+    mixes = (np.mean(mix, axis=0) for mix in combinations_with_replacement(possible, 4))
+    assert any(several == pytest.approx(mix, rel=1e-8) for mix in mixes)
+
+
+def test_halves_of_unequal_size_are_cut_to_one() -> None:
+    real, generated = _features(n=90, m=90, d=3)
+    assert floors(real, generated, ["a"] * 60 + ["b"] * 30, 0).n == 30
+    for bad, message in (
+        (["a"] * 5, "5 patients for 90 rows"),
+        (["a"] * 90, "two patients, and there are 1"),
+        (["a"] * 89 + ["b"], "at least two images, and there is 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            floors(real, generated, bad, 0)
+    with pytest.raises(ValueError, match="must be paired"):
+        floors(real, generated[:-1], ["a", "b"] * 45, 0)
+    with pytest.raises(ValueError, match="halvings must be 1 or more, not 0"):
+        floors(real, generated, ["a", "b"] * 45, 0, halvings=0)
+    with pytest.raises(ValueError, match="NaN or Inf"):
+        floors(real, np.where(generated > 2.0, np.nan, generated), ["a", "b"] * 45, 0)
+
+
+@pytest.mark.parametrize("budget", [2 << 30, 0])
+def test_prdc_at_one_size(budget: int) -> None:
+    real, generated = _features(m=650)
+    table = FeatureTable(real, generated, budget)
+    rows = np.arange(100, 500)
+    whole = table.prdc_at(400, 2, 0, rows, rows)
+    assert astuple(whole.mean) == pytest.approx(astuple(prdc(real[rows], generated[rows])), rel=1e-12)
+    assert astuple(whole.deviation) == pytest.approx((0.0,) * 4, abs=1e-12)
+    assert table.prdc_at(60, 10, 0) == FeatureTable(real, generated).prdc_at(60, 10, 0)
+    small = table.prdc_at(60, 10, 0, rows, rows)
     assert small.deviation.density > 0.0
     assert small.mean.recall > whole.mean.recall  # fewer points, wider balls
-    with pytest.raises(ValueError, match="between 6 and the 700 rows"):
-        prdc_at(real, generated, 5, 2, 0)
+    with pytest.raises(ValueError, match="between 6 and the 650 rows, not 5"):
+        table.prdc_at(5, 2, 0)
+    with pytest.raises(ValueError, match="between 6 and the 400 rows, not 401"):
+        table.prdc_at(401, 2, 0, rows)
+    with pytest.raises(ValueError, match="repeats must be 2 or more, not 1"):
+        table.prdc_at(60, 1, 0)
+
+
+def test_subsamples_keep_pairs() -> None:
+    """Generated images equal to the real ones, row by row: every subsample of pairs is two equal sets."""
+    real, _ = _features(n=80)
+    found = FeatureTable(real, real).prdc_at(20, 5, 0)
+    assert (found.mean.coverage, found.deviation.coverage) == (1.0, 0.0)
+    assert found.mean.precision == 1.0
 
 
 @pytest.mark.parametrize("n", [200, 30])

@@ -8,12 +8,14 @@ from unix_bench.features.medsiglip import MedSigLip
 from unix_bench.features.memory import remembered
 from unix_bench.features.rad_dino import RadDino
 from unix_bench.features.rule14 import Rule14
+from unix_bench.features.store import FeatureStore
 
 __all__ = [
     "BioViLT",
     "CheXbert",
     "DemoDino",
     "Encoder",
+    "FeatureStore",
     "MedSigLip",
     "RadDino",
     "Rule14",

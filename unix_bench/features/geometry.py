@@ -1,10 +1,32 @@
-"""How an image of any shape is brought to what an encoder's own image processor takes."""
+"""How an image of any shape is brought to what an encoder's own image processor takes.
+
+The names are those that signatures state; an encoder says which of them it has and what each does to an image.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PIL import Image
 
+PAD_SQUARE = "pad-square"  # the whole image, in its own proportions: every encoder's default
+SQUASH_299 = "squash-299"  # that of protocol `chexgenbench`
+SQUASH = "squash"  # an encoder's own processor, which keeps all and distorts
+CENTRE_CROP = "centre-crop"  # an encoder's own processor, which cuts margins
+COLUMN_SUFFIXES = {PAD_SQUARE: "", SQUASH_299: "_squash", SQUASH: "_squash", CENTRE_CROP: "_crop"}
+
 PUBLISHED_SIDE = 299  # the side that CheXGenBench squashes every image to, which it chose for Inception
+
+Fit = Callable[[Image.Image], Image.Image]
+
+
+def column_of(name: str, geometry: str) -> str:
+    """What stands in metric names for an encoder that sees images in a geometry.
+
+    >>> column_of("raddino", PAD_SQUARE), column_of("raddino", SQUASH_299)
+    ('raddino', 'raddino_squash')
+    """
+    return name + COLUMN_SUFFIXES[geometry]
 
 
 def pad_to_square(image: Image.Image) -> Image.Image:

@@ -14,14 +14,13 @@ that its cosine with texts needs. Users must accept Google's terms to fetch the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from PIL import Image
 from torch import nn
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
-from unix_bench.features.geometry import as_it_is, pad_to_square
+from unix_bench.features.geometry import PAD_SQUARE, SQUASH, Fit, as_it_is, pad_to_square
 from unix_bench.features.places import MEDSIGLIP
 from unix_bench.features.pretrained import PretrainedEncoder
 
@@ -41,10 +40,7 @@ class MedSigLip(PretrainedEncoder):
     name = "medsiglip"
     hub_name = MEDSIGLIP
     unused = UNUSED
-    geometries: ClassVar[Mapping[str, Callable[[Image.Image], Image.Image]]] = {
-        "pad-square": pad_to_square,
-        "squash": as_it_is,
-    }
+    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square, SQUASH: as_it_is}
 
     def _other_model(self) -> str | None:
         kind, vision = self._config.get("model_type"), self._config.get("vision_config")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unix_bench.errors import UserError, unknown_name
+from unix_bench.features.encoder import encode_in_batches, identity_of
+from unix_bench.features.geometry import PAD_SQUARE, Fit, column_of
 from unix_bench.weights import TensorFile, check_tensors, digest_file, stand_in_name
 
 CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
@@ -34,9 +36,12 @@ class PretrainedEncoder(ABC):
     """An encoder of images whose weights a user brings.
 
     Attributes:
-        name: As it stands in metric names.
+        name: Of the encoder alone, whatever its geometry.
+        column: As it stands in metric names.
         dim: Length of a feature vector.
         geometry: Which of `geometries` images go through before the release's own processor.
+        dtype: What the network computes in.
+        batch_size: Images the network sees at once.
         stand_in: False: it runs with the released weights, or not at all.
         geometries: What each geometry does to an image.
         hub_name: Where the release lies.
@@ -47,7 +52,7 @@ class PretrainedEncoder(ABC):
     dim: int
     geometry: str
     stand_in = False
-    geometries: ClassVar[Mapping[str, Callable[[Image.Image], Image.Image]]]
+    geometries: ClassVar[Mapping[str, Fit]]
     hub_name: ClassVar[str]
     unused: ClassVar[re.Pattern[str]]
 
@@ -55,7 +60,7 @@ class PretrainedEncoder(ABC):
         self,
         directory: Path,
         cache: Path,
-        geometry: str = "pad-square",
+        geometry: str = PAD_SQUARE,
         device: str = "cpu",
         dtype: str = "float32",
         batch_size: int = BATCH,
@@ -82,9 +87,9 @@ class PretrainedEncoder(ABC):
             raise ValueError(f"a batch has at least one image, not {batch_size}")
         if (stand_in := stand_in_name(directory)) is not None:
             raise UserError(f"{directory} holds the stand-in {stand_in}: copy {self.hub_name} there")
-        self.geometry = geometry
-        self._directory, self._cache = directory, cache
-        self._device, self._dtype, self._batch_size = device, DTYPES[dtype], batch_size
+        self.geometry, self.column = geometry, column_of(self.name, geometry)
+        self.dtype, self.batch_size = dtype, batch_size
+        self._directory, self._cache, self._device = directory, cache, device
         self._config = read_json(directory / CONFIG, self.hub_name)
         self._preprocessor = read_json(directory / PREPROCESSOR, self.hub_name)
         other = self._other_model()
@@ -92,6 +97,7 @@ class PretrainedEncoder(ABC):
             raise UserError(f"{directory} is not {self.hub_name}: {other}; copy that release there")
         with self._stated_wrongly():
             self.dim = self._width()
+        self._process = self._built_processor()  # now, since threads share it
 
     @abstractmethod
     def _other_model(self) -> str | None:
@@ -121,6 +127,11 @@ class PretrainedEncoder(ABC):
             total.update(f"{part} {digest_file(path, self._cache)}\n".encode())
         return total.hexdigest()
 
+    @property
+    def identity(self) -> str:
+        """All that decides a feature, in a line."""
+        return identity_of(self)
+
     @contextmanager
     def _stated_wrongly(self) -> Iterator[None]:
         """Says that it is config.json which transformers cannot make a network of."""
@@ -140,14 +151,28 @@ class PretrainedEncoder(ABC):
         with TensorFile.open(path) as file:
             check_tensors(path, file.shapes, expected, self.unused)
             network.load_state_dict({name: file.read(key) for name, key in keys.items()})
-        return network.eval().to(self._device, self._dtype)
+        return network.eval().to(self._device, DTYPES[self.dtype])
 
-    @cached_property
-    def _prepare(self) -> Any:
+    def _built_processor(self) -> Any:
         try:
             return self._processor()
         except (ValueError, TypeError) as error:
             raise UserError(f"{self._directory / PREPROCESSOR} is damaged ({error}): copy it again") from error
+
+    def prepare(self, image: Image.Image) -> Tensor:
+        """Pixels of an image of mode L or RGB, any size, as the release's processor makes them: [3, height, width]."""
+        pixels: Tensor = self._process(self.geometries[self.geometry](image), return_tensors="pt")["pixel_values"]
+        return pixels[0]
+
+    @torch.inference_mode()
+    def embed(self, pixels: Tensor) -> Tensor:
+        """The pooled output of prepared images [n, 3, height, width], float32 [n, dim] on the CPU.
+
+        Raises:
+            UserError: The weights are missing, damaged or of another model; names the tensors.
+        """
+        pooled: Tensor = self._network(pixels.to(self._device, DTYPES[self.dtype])).pooler_output
+        return pooled.float().cpu()
 
     def encode(self, images: Sequence[Image.Image]) -> Tensor:
         """The pooled output of each image, float32 [n, dim] on the CPU.
@@ -158,17 +183,7 @@ class PretrainedEncoder(ABC):
         Raises:
             UserError: The weights are missing, damaged or of another model; names the tensors.
         """
-        features = [torch.empty(0, self.dim)]
-        for start in range(0, len(images), self._batch_size):
-            features.append(self._encode_batch(images[start : start + self._batch_size]))
-        return torch.cat(features)
-
-    @torch.inference_mode()
-    def _encode_batch(self, images: Sequence[Image.Image]) -> Tensor:
-        fit = self.geometries[self.geometry]
-        pixels = self._prepare([fit(image) for image in images], return_tensors="pt")["pixel_values"]
-        pooled: Tensor = self._network(pixels.to(self._device, self._dtype)).pooler_output  # [batch, dim]
-        return pooled.float().cpu()
+        return encode_in_batches(self, images)
 
 
 def read_json(path: Path, release: str) -> dict[str, Any]:

@@ -8,14 +8,13 @@ DINOv2 of natural images, so that the two are told apart by their preprocessing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from PIL import Image
 from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from unix_bench.features.geometry import as_it_is, pad_to_square, squash
+from unix_bench.features.geometry import CENTRE_CROP, PAD_SQUARE, SQUASH_299, Fit, as_it_is, pad_to_square, squash
 from unix_bench.features.places import RAD_DINO
 from unix_bench.features.pretrained import PretrainedEncoder
 
@@ -43,11 +42,7 @@ class RadDino(PretrainedEncoder):
     name = "raddino"
     hub_name = RAD_DINO
     unused = UNUSED
-    geometries: ClassVar[Mapping[str, Callable[[Image.Image], Image.Image]]] = {
-        "pad-square": pad_to_square,
-        "squash-299": squash,
-        "centre-crop": as_it_is,
-    }
+    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square, SQUASH_299: squash, CENTRE_CROP: as_it_is}
 
     def _other_model(self) -> str | None:
         kind = self._config.get("model_type")

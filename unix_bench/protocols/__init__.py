@@ -1,14 +1,15 @@
 """Scoring protocols: exact ways of turning predictions into numbers, by the name that task cards give them."""
 
 from unix_bench.cards import TaskCard
+from unix_bench.data import open_data
 from unix_bench.errors import unknown_name
-from unix_bench.protocols.base import Pair, Row, Scored, Scoring, Value, covers
-from unix_bench.protocols.generation import SoundGeneration
+from unix_bench.protocols.base import Pair, Ranking, Row, Scored, Scoring, Value, covers
+from unix_bench.protocols.generation import PublishedGeneration, SoundGeneration, Training
 from unix_bench.protocols.report import PublishedReport, SoundReport
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError
 
-__all__ = ["Pair", "Row", "Scored", "Scoring", "Value", "choose_protocol", "covers", "scoring_for"]
+__all__ = ["Pair", "Ranking", "Row", "Scored", "Scoring", "Value", "choose_protocol", "covers", "scoring_for"]
 
 
 def choose_protocol(task: TaskCard, stated: str | None) -> str:
@@ -35,10 +36,15 @@ def scoring_for(
         settings: Where weights are.
 
     Raises:
-        UserError: The policy for failed predictions has no meaning under the protocol.
+        UserError: The policy for failed predictions has no meaning under the protocol, or the training set or an
+            encoder that settings name is not there.
     """
     if task.kind == "generation":
-        return SoundGeneration(on_error)
+        if protocol == "chexgenbench":
+            return PublishedGeneration(settings, on_error)
+        named = settings.training_data
+        training = Training(open_data(named, task.sets, settings)) if named else None
+        return SoundGeneration(settings, on_error, training)
     if protocol == "unix":
         return PublishedReport(settings, on_error)
     return SoundReport(settings, on_error, allow_external)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from unix_bench.data import Study
+from unix_bench.data import FINDINGS, Study
 from unix_bench.execution import ProgressLine
 from unix_bench.records import RunFolder, Sample
-from unix_bench.spec import OnError
+from unix_bench.spec import OnError, Uncertain
 
 Samples = Mapping[str, Sample]  # by id, in the order of their file
 NewLine = Callable[[str, int], ProgressLine]  # label, number of items
@@ -25,10 +25,17 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the results table: the pairs it rests on, by index."""
+    """A row of the results table.
+
+    Attributes:
+        pathology: The finding its studies show; None: all studies.
+        members: The pairs it rests on, by index.
+        rule: How these were chosen, for the signature; empty for all.
+    """
 
     pathology: str | None
     members: list[int]
+    rule: str = ""
 
     @property
     def why_empty(self) -> str:
@@ -42,6 +49,7 @@ class Value:
 
     Attributes:
         ci: Interval at 95 %.
+        sd: Standard deviation between the repeated subsamples whose mean the value is.
         support: Positive references behind an F1.
         better: Which way is better, for a metric that a plug-in brings.
     """
@@ -51,8 +59,22 @@ class Value:
     reason: str | None = None
     flags: list[str] = field(default_factory=list)
     ci: tuple[float, float] | None = None
+    sd: float | None = None
     support: int | None = None
     better: str | None = None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """By what pairs are called good or bad, where people look at them.
+
+    Attributes:
+        criterion: In words.
+        scores: One a pair, higher is better; NaN for a pair without.
+    """
+
+    criterion: str
+    scores: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -63,11 +85,13 @@ class Scored:
         rows: Values of each row.
         per_sample: Column -> what each pair has of its own.
         failed: Instruments that were there and gave nothing -> why; the next scoring tries them again.
+        ranking: Of drawn images; None for reports.
     """
 
     rows: list[list[Value]]
     per_sample: Mapping[str, Sequence[object]]
     failed: Mapping[str, str] = field(default_factory=dict)
+    ranking: Ranking | None = None
 
 
 class Scoring(Protocol):
@@ -84,6 +108,14 @@ class Scoring(Protocol):
     @property
     def absent(self) -> Mapping[str, str]:
         """What cannot be measured here, by its first metric -> why, in words that hold no path."""
+
+    @property
+    def training(self) -> str | None:
+        """Name and content digest of the training images it compares with; None: none."""
+
+    @property
+    def restricted(self) -> bool:
+        """Does it read restricted data beside the run's own?"""
 
     @property
     def stand_in(self) -> bool:
@@ -111,6 +143,9 @@ class Scoring(Protocol):
             UserError: The policy for failed predictions has no meaning here.
         """
 
+    def rows(self, pairs: Sequence[Pair], per_pathology: bool, uncertain: Uncertain) -> list[Row]:
+        """The rows of the table: all pairs and, if asked for, those of each finding."""
+
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
         """Compute every metric of the protocol for every row."""
 
@@ -127,3 +162,18 @@ def covers(required: str, metric: str) -> bool:
 def without_failures(eligible: Sequence[Study], samples: Samples) -> list[Pair]:
     """The pairs of a policy that leaves failed predictions out."""
     return [Pair(study, samples[study.id]) for study in eligible if samples[study.id].error is None]
+
+
+def labelled_rows(pairs: Sequence[Pair], per_pathology: bool, uncertain: Uncertain) -> list[Row]:
+    """All pairs and, for each finding, those whose study is labelled as showing it."""
+    shown = (1,) if uncertain == "negative" else (1, -1)
+    rows = [Row(None, list(range(len(pairs))))]
+    for finding in FINDINGS if per_pathology else ():
+        members = [i for i, pair in enumerate(pairs) if pair.study.reference.labels.get(finding) in shown]
+        rows.append(Row(finding, members, f"{finding} labelled as shown, uncertain as {uncertain}"))
+    return rows
+
+
+def patient_of(study: Study) -> str:
+    """Whose image it is, as far as the data says."""
+    return study.patient_id or study.study_id or study.id

@@ -3,7 +3,7 @@
 run.json                     the spec and its origin
 samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
 images/<sha256>.png          drawn images, named by content
-scores/<protocol>-<digest>/  results.json, samples.parquet
+scores/<protocol>-<digest>/  results.json, samples.parquet, figures/
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from unix_bench.settings import expand
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.json"
 SCORES = "scores"
+FIGURES = "figures"
 WRITER = "0"  # names the samples file of a run that one process writes
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
@@ -114,10 +115,14 @@ class RunFolder:
             write_atomic(self.path / relative, content)
         return relative
 
-    def write_results(self, folder: str, results: Results, per_sample: bytes) -> Path:
-        """Store a scoring: `samples.parquet` first, so that `results.json` marks it whole."""
+    def write_results(
+        self, folder: str, results: Results, per_sample: bytes, figures: Iterable[tuple[str, bytes]] = ()
+    ) -> Path:
+        """Store a scoring: `results.json` last, so that it marks the others as whole."""
         place = self.path / SCORES / folder
         write_atomic(place / "samples.parquet", per_sample)
+        for name, content in figures:
+            write_atomic(place / FIGURES / name, content)
         write_atomic(place / RESULTS_FILE, _as_json(results))
         return place / RESULTS_FILE
 

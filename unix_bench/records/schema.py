@@ -35,6 +35,7 @@ class Metric(_Record):
     Attributes:
         value: None where it was not computed; `reason` then says why.
         ci: Interval at 95 %.
+        sd: Standard deviation between repeated subsamples, of a value that is their mean.
         n: Studies it rests on.
         support: Of an F1 of one finding: positive references among them.
         pathology: Finding its studies show; None: all studies.
@@ -45,6 +46,7 @@ class Metric(_Record):
     name: str
     value: float | None
     ci: tuple[float, float] | None = None
+    sd: float | None = None
     n: int
     support: int | None = None
     pathology: str | None = None

@@ -19,7 +19,7 @@ class MetricCard(BaseModel):
 
     Attributes:
         kind: "per-sample": the mean of a number each study has; "set": a number only a set has.
-        better: None for a metric that no card describes.
+        better: None for a number that only puts others in their place, and for a metric that no card describes.
         finding: Which of the 14 findings it is about; None: all.
     """
 
@@ -29,7 +29,7 @@ class MetricCard(BaseModel):
     title: str
     task: Literal["report", "generation"]
     kind: Literal["per-sample", "set"]
-    better: Literal["higher", "lower"] | None
+    better: Literal["higher", "lower"] | None = None
     unit: str
     digits: int
     finding: str | None = None
@@ -40,9 +40,10 @@ def _document() -> dict[str, Any]:
     return tomllib.loads(files("unix_bench.scoring").joinpath("metrics.toml").read_text(encoding="utf-8"))
 
 
+@cache
 def headlines() -> list[str]:
-    """The metrics that tables show where there is no room for all."""
-    return list(_document()["headlines"])
+    """The metrics that tables show where there is no room for all, in the order of their columns."""
+    return [name for pattern in _document()["headlines"] for name, _ in _names(pattern)]
 
 
 @cache
@@ -54,14 +55,19 @@ def metric_cards() -> dict[str, MetricCard]:
 
 def _expanded(pattern: MetricCard) -> list[MetricCard]:
     """One card for each choice of words for the braces."""
-    slots, words = BRACES.findall(pattern.name), _document()["words"]
     cards = []
-    for keys in itertools.product(*(words[slot] for slot in slots)):
-        names = dict(zip(slots, keys, strict=True))
-        titles = {slot: words[slot][key] for slot, key in names.items()}
-        changes = {"name": pattern.name.format(**names), "title": pattern.title.format(**titles)}
-        cards.append(pattern.model_copy(update={**changes, "finding": names.get("finding")}))
+    for name, keys in _names(pattern.name):
+        titles = {slot: _document()["words"][slot][key] for slot, key in keys.items()}
+        changes = {"name": name, "title": pattern.title.format(**titles)}
+        cards.append(pattern.model_copy(update={**changes, "finding": keys.get("finding")}))
     return cards
+
+
+def _names(pattern: str) -> list[tuple[str, dict[str, str]]]:
+    """Each name that a pattern stands for, and the words that were put into its braces."""
+    slots, words = BRACES.findall(pattern), _document()["words"]
+    chosen = (dict(zip(slots, keys, strict=True)) for keys in itertools.product(*(words[slot] for slot in slots)))
+    return [(pattern.format(**keys), keys) for keys in chosen]
 
 
 def metric_card(name: str) -> MetricCard:
@@ -72,5 +78,5 @@ def metric_card(name: str) -> MetricCard:
     >>> metric_card("chexbert_f1_micro_14_neg").title
     'CheXbert F1, micro, 14 findings, uncertain as neg'
     """
-    unknown = MetricCard(name=name, title=name, task="report", kind="per-sample", better=None, unit="", digits=4)
+    unknown = MetricCard(name=name, title=name, task="report", kind="per-sample", unit="", digits=4)
     return metric_cards().get(name, unknown)

@@ -18,7 +18,7 @@ def print_spread(summary: SeedSummary) -> None:
         table.add_column(heading, justify="right" if heading else "left")
     for metric in summary.metrics:
         card, spread = metric_card(metric.name), metric.spread
-        if spread is None or (metric.pathology and card.task == "report" and metric.name not in headlines()):
+        if spread is None or (metric.pathology and metric.name not in headlines()):
             continue
 
         def number(value: float, digits: int = card.digits) -> str:

@@ -18,17 +18,24 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unix_bench.features.biovil_t.resnet import ResNet
-from unix_bench.weights import TensorFile, check_tensors
+from unix_bench.weights import Shapes, TensorFile, check_tensors
 
 RESIZE, CROP = 512, 448
 NOTHING = re.compile(r"(?!)")  # every tensor of the checkpoint is accounted for by name and shape
+# Tensors whose first dimension is a size of `ImageShape`, and how many dimensions each has.
+TOLD_BY = {
+    "width": ("encoder.encoder.conv1.weight", 4),
+    "patch": ("encoder.backbone_to_vit.weight", 4),
+    "joint": ("projector.model.3.weight", 4),
+    "classes": ("encoder.encoder.fc.weight", 2),
+}
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class ImageShape:
-    """Sizes of the image tower, which its checkpoint does not state; the defaults are the release's.
+    """Sizes of the image tower; the defaults are the release's.
 
     Attributes:
         width: Channels after ResNet's first convolution.
@@ -84,15 +91,42 @@ class _Projector(nn.Module):
         return projected
 
 
-def load_image_network(path: Path, shape: ImageShape) -> ImageNetwork:
-    """The image tower with the weights of `biovil_t_image_model_proj_size_128.pt`.
+def image_shape(found: Shapes) -> ImageShape:
+    """The sizes that a checkpoint's tensors have; those of the release where the tensor that would tell is not there.
+
+    Args:
+        found: Shapes by name.
+    """
+    sizes = {
+        field: found[name][0]
+        for field, (name, dimensions) in TOLD_BY.items()
+        if len(found.get(name, ())) == dimensions and found[name][0] > 0
+    }
+    stages = (_blocks(found, f"encoder.encoder.layer{stage}.") for stage in range(1, 5))
+    first, second, third, fourth = (
+        known or released for known, released in zip(stages, ImageShape.blocks, strict=True)
+    )
+    pooler = _blocks(found, "encoder.vit_pooler.blocks.") or ImageShape.pooler
+    return ImageShape(**sizes, blocks=(first, second, third, fourth), pooler=pooler)
+
+
+def _blocks(found: Shapes, stem: str) -> int:
+    """How many numbers follow a stem in names; a block that lost all its tensors shows as a number that is skipped."""
+    return len(
+        {part for name in found if name.startswith(stem) and (part := name[len(stem) :].split(".")[0]).isdigit()}
+    )
+
+
+def load_image_network(path: Path) -> ImageNetwork:
+    """The image tower with the weights of `biovil_t_image_model_proj_size_128.pt`, or of a file in its layout.
 
     Raises:
         UserError: The file is missing or damaged, lacks a tensor, or holds one too many or of another shape; all named.
     """
-    network = ImageNetwork(shape)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     with TensorFile.open(path) as file:
+        shape = image_shape(file.shapes)
+        network = ImageNetwork(shape)
+        expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         check_tensors(path, file.shapes, {**expected, **dict(_idle(network, shape))}, NOTHING)
         network.load_state_dict({name: file.read(name) for name in expected})
     return network.eval()

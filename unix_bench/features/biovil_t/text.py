@@ -21,9 +21,10 @@ from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there; the release has the second
-# The head that guesses masked words is in the file and not needed. Its last layer shares the words' embeddings, which
-# some ways of saving leave out. transformers before 4.31 kept the positions as a buffer.
-UNUSED = re.compile(r"cls\.predictions\.|bert\.embeddings\.position_ids$")
+# The head that guesses masked words is in the file and not needed; its last layer shares the words' embeddings, which
+# some ways of saving leave out. The pooler, if there, is not needed either. transformers before 4.31 kept the positions
+# as a buffer.
+UNUSED = re.compile(r"cls\.predictions\.|bert\.pooler\.|bert\.embeddings\.position_ids$")
 PROJECTION = 128  # where config.json does not say, as in the release's own code
 NORM_EPS = 1e-12
 ENDING = "!?."  # taken off the end of a text
@@ -120,15 +121,15 @@ class TextReader:
         # A mask may stand in a text there, to be guessed; every other special token may not.
         self._special = set(self._tokenizer.all_special_tokens) - {self._tokenizer.mask_token}
 
-    def read(self, texts: Sequence[str], truncate: bool) -> tuple[list[list[int]], int]:
-        """Token ids of each text, and how many texts were cut.
+    def read(self, texts: Sequence[str], truncate: bool) -> tuple[list[list[int]], list[bool]]:
+        """Token ids of each text, and whether it was cut.
 
         Raises:
             TextTooLong: A text has too many tokens and may not be truncated.
             SpecialTokenInText: A text holds a special token, and is to be read as the package reads it, not as words.
         """
         if not texts:
-            return [], 0
+            return [], []
         if not truncate:
             self._refuse_special(texts)
         plain = [text.rstrip(ENDING) for text in texts]
@@ -136,7 +137,7 @@ class TextReader:
         longest = max(map(len, ids))
         if longest > self._max_tokens and not truncate:
             raise TextTooLong(f"a text has {longest} tokens, and BioViL-T reads {self._max_tokens}")
-        cut = sum(len(row) > self._max_tokens for row in ids)
+        cut = [len(row) > self._max_tokens for row in ids]
         # The last token is [SEP], which a cut text keeps.
         return [row if len(row) <= self._max_tokens else [*row[: self._max_tokens - 1], row[-1]] for row in ids], cut
 

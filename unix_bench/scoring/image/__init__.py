@@ -10,22 +10,15 @@ from unix_bench.scoring.image.kernel import (
     kernel_estimate,
 )
 from unix_bench.scoring.image.kernel_sums import KernelSums, kernel_sums
-from unix_bench.scoring.image.neighbours import PRDC, nearest_distances, prdc
+from unix_bench.scoring.image.neighbours import PRDC, PRDCSpread, nearest_distances, prdc
 from unix_bench.scoring.image.projection import Projection, pca
-from unix_bench.scoring.image.sampling import (
-    PRDCSpread,
-    fd_at_half,
-    fd_floor,
-    fd_infinity,
-    kd_floor,
-    patient_halves,
-    prdc_at,
-)
+from unix_bench.scoring.image.sampling import Floors, floors, patient_halves
 from unix_bench.scoring.image.table import FeatureTable
 
 __all__ = [
     "PRDC",
     "FeatureTable",
+    "Floors",
     "Gaussian",
     "KernelEstimate",
     "KernelSums",
@@ -33,13 +26,10 @@ __all__ = [
     "Projection",
     "SubsetMoments",
     "cosine_similarity",
-    "fd_at_half",
-    "fd_floor",
-    "fd_infinity",
     "fit_gaussian",
+    "floors",
     "frechet_distance",
     "gaussian_distance",
-    "kd_floor",
     "kernel_distance",
     "kernel_distance_subsets",
     "kernel_estimate",
@@ -48,5 +38,4 @@ __all__ = [
     "patient_halves",
     "pca",
     "prdc",
-    "prdc_at",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from unix_bench.scoring.image.features import Matrix, as_pair
 from unix_bench.scoring.image.tiles import Dots, dots_of, half_square, rectangle
+
+Visit = Callable[[slice, slice, Matrix], None]  # rows and columns of a tile, and its kernel values
 
 
 @dataclass(frozen=True)
@@ -152,8 +155,8 @@ def kernel_values(dots: Matrix, d: int) -> Matrix:
     return values
 
 
-def sum_within(dots: Dots, n: int, d: int) -> Within:
-    """Kernel values among the n rows of one set with d columns."""
+def sum_within(dots: Dots, n: int, d: int, visit: Visit | None = None) -> Within:
+    """Kernel values among the n rows of one set with d columns; `visit` sees each tile, 0 where i = j."""
     sums, squares = np.zeros(n), 0.0
     for rows, columns in half_square(n):
         values = kernel_values(dots(rows, columns), d)
@@ -164,17 +167,21 @@ def sum_within(dots: Dots, n: int, d: int) -> Within:
             squares += 2.0 * float(np.vdot(values, values))
             sums[columns] += values.sum(axis=0)
         sums[rows] += values.sum(axis=1)
+        if visit:
+            visit(rows, columns, values)
     return Within(sums, squares)
 
 
-def sum_between(dots: Dots, n: int, m: int, d: int) -> Between:
-    """Kernel values of n rows of one set with m rows of another, d columns each."""
+def sum_between(dots: Dots, n: int, m: int, d: int, visit: Visit | None = None) -> Between:
+    """Kernel values of n rows of one set with m rows of another, d columns each; `visit` sees each tile."""
     by_row, by_column, squares = np.zeros(n), np.zeros(m), 0.0
     for rows, columns in rectangle(n, m):
         values = kernel_values(dots(rows, columns), d)
         by_row[rows] += values.sum(axis=1)
         by_column[columns] += values.sum(axis=0)
         squares += float(np.vdot(values, values))
+        if visit:
+            visit(rows, columns, values)
     return Between(by_row, by_column, squares)
 
 

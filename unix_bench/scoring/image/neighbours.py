@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -25,6 +26,20 @@ class PRDC:
     recall: float
     density: float
     coverage: float
+
+
+@dataclass(frozen=True)
+class PRDCSpread:
+    """PRDC over repeated subsamples of one size: mean, and standard deviation between the subsamples."""
+
+    mean: PRDC
+    deviation: PRDC
+
+
+def spread_of(drawn: Sequence[PRDC]) -> PRDCSpread:
+    """Mean and standard deviation of two PRDC or more."""
+    values = np.array([astuple(each) for each in drawn])
+    return PRDCSpread(PRDC(*values.mean(axis=0).tolist()), PRDC(*values.std(axis=0, ddof=1).tolist()))
 
 
 def prdc(real: Any, generated: Any, k: int = 5) -> PRDC:

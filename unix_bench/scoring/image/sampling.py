@@ -1,67 +1,78 @@
-"""What a distance would be with more images or fewer: extrapolation, the floor of sampling, one common n."""
+"""What a distance is by sampling alone: the floor that two halves of the real images set."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unix_bench.scoring.image.features import as_matrix, as_pair
-from unix_bench.scoring.image.frechet import frechet_distance
-from unix_bench.scoring.image.kernel import kernel_distance
-from unix_bench.scoring.image.neighbours import PRDC, prdc
-
-ROWS_A_COLUMN = 1.1  # fewer rows than this times d in a block, and FD is not linear in 1/n any more
+from unix_bench.scoring.image.features import Matrix, as_pair
+from unix_bench.scoring.image.frechet import fit_gaussian, gaussian_distance
+from unix_bench.scoring.image.kernel import sum_between, sum_within
+from unix_bench.scoring.image.tiles import dots_of
 
 Integers = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class PRDCSpread:
-    """PRDC over repeated subsamples of one size: mean, and standard deviation between the subsamples."""
+class Floors:
+    """Distances at half the images, each a mean over halvings of the patients.
 
-    mean: PRDC
-    deviation: PRDC
+    Attributes:
+        fd: Frechet distance of the two halves of the real images: what sampling alone amounts to.
+        fd_at_half: Frechet distance of each half of the real images to the other half's generated ones.
+        kd: Absolute kernel distance of the two halves of the real images; its expectation would be 0 but for the sign.
+        kd_at_half: Kernel distance of each half of the real images to the other half's generated ones.
+        n: Images in a half.
+    """
+
+    fd: float
+    fd_at_half: float
+    kd: float
+    kd_at_half: float
+    n: int
 
 
-def fd_infinity(real: Any, generated: Any, seed: int, divisions: Sequence[int] = (1, 2)) -> float:
-    """The Frechet distance extrapolated to endlessly many images on both sides.
+def floors(real: Any, generated: Any, patients: Sequence[str], seed: int, halvings: int = 4) -> Floors:
+    """Floors of both distances, and the distances at the floors' size, from the same halvings.
 
-    Both sides are cut into b disjoint blocks together, the mean distance of the blocks is taken for each b, and a
-    straight line in 1/n + 1/m is followed to 0. With the whole sets and their halves this is Richardson's
-    2 FD(n) - FD(n / 2), which had the least spread in our simulations.
+    Halves share no patient with each other, and no half of the real images is compared with images generated for its
+    own patients. A Frechet distance depends on the number of images, so that like is compared with like.
 
     Args:
         real: [n, d], numpy or torch.
-        generated: [m, d]; where m = n, row i of one side stays with row i of the other.
-        seed: Of the cut into blocks.
-        divisions: The numbers of blocks b, at least two different ones.
+        generated: [n, d]; row i is drawn for the study of real row i.
+        patients: [n] whose study it is.
+        seed: Of the halvings.
+        halvings: How many.
 
     Raises:
-        ValueError: NaN or Inf, unequal d, a block of fewer than 1.1 d rows, or fewer than two divisions.
+        ValueError: NaN or Inf, unequal shapes, not one patient for each row, fewer than two patients, a half of fewer
+            than two rows, or no halving.
+
+    >>> rng = np.random.default_rng(0)
+    >>> real, perfect = rng.normal(size=(2, 400, 8))
+    >>> found = floors(real, perfect, [str(i // 4) for i in range(400)], seed=0)
+    >>> found.n, 0.5 < found.fd_at_half / found.fd < 2.0
+    (200, True)
     """
     x, y = as_pair(real, generated)
-    if len(set(divisions)) < 2 or min(divisions) < 1:
-        raise ValueError(f"divisions must be two different numbers of blocks or more, not {list(divisions)}")
-    least, smallest = int(np.ceil(ROWS_A_COLUMN * x.shape[1])), min(len(x), len(y)) // max(divisions)
-    if smallest < max(2, least):
-        raise ValueError(
-            f"FD-infinity of {x.shape[1]} columns needs {max(2, least)} rows in each of {max(divisions)} blocks, "
-            f"and there are {smallest}"
-        )
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(x))
-    x, y = x[order], y[order if len(x) == len(y) else rng.permutation(len(y))]
-    inverse, distances = [], []
-    for blocks in sorted(set(divisions)):
-        rows, columns = len(x) // blocks, len(y) // blocks
-        inverse.append(1.0 / rows + 1.0 / columns)
-        pairs = [(x[b * rows : (b + 1) * rows], y[b * columns : (b + 1) * columns]) for b in range(blocks)]
-        distances.append(float(np.mean([frechet_distance(*pair) for pair in pairs])))
-    return float(np.polynomial.Polynomial.fit(inverse, distances, 1)(0.0))
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} real and {len(y)} generated rows: they must be paired")
+    if len(patients) != len(x):
+        raise ValueError(f"{len(patients)} patients for {len(x)} rows")
+    if halvings < 1:
+        raise ValueError(f"halvings must be 1 or more, not {halvings}")
+    halves = [_equal_halves(patients, np.random.default_rng((seed, index))) for index in range(halvings)]
+    n = len(halves[0][0])  # patients of one size change places between halvings, so the halves' size does not change
+    if n < 2:
+        raise ValueError(f"a half of the patients needs at least two images, and there is {n}")
+    fd, fd_at_half = np.mean([_frechet(x, y, *pair) for pair in halves], axis=0)
+    of_halves, at_half = _kernel(x, y, halves)
+    return Floors(float(fd), float(fd_at_half), float(np.abs(of_halves).mean()), float(at_half.mean()), n)
 
 
 def patient_halves(patients: Sequence[str], seed: int) -> tuple[Integers, Integers]:
@@ -76,10 +87,13 @@ def patient_halves(patients: Sequence[str], seed: int) -> tuple[Integers, Intege
     Raises:
         ValueError: Fewer than two patients.
     """
+    return _dealt(patients, np.random.default_rng(seed))
+
+
+def _dealt(patients: Sequence[str], rng: np.random.Generator) -> tuple[Integers, Integers]:
     names, numbers = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
     if len(names) < 2:
         raise ValueError(f"halves without a common patient need two patients, and there are {len(names)}")
-    rng = np.random.default_rng(seed)
     counts = np.bincount(numbers)
     side = np.zeros(len(names), dtype=np.intp)
     filled = np.zeros(2, dtype=np.intp)
@@ -89,94 +103,41 @@ def patient_halves(patients: Sequence[str], seed: int) -> tuple[Integers, Intege
     return np.flatnonzero(side[numbers] == 0), np.flatnonzero(side[numbers] == 1)
 
 
-def fd_floor(real: Any, patients: Sequence[str], seed: int) -> float:
-    """Frechet distance of two patient-disjoint halves of the real images: what sampling alone amounts to at n / 2.
-
-    Args:
-        real: [n, d], numpy or torch.
-        patients: [n] whose image each row is.
-        seed: Of the halving; the same seed gives `fd_at_half` the same halves.
-
-    Raises:
-        ValueError: NaN or Inf, not one patient for each row, fewer than two patients, or a half of fewer than two rows.
-    """
-    x = as_matrix(real, "real")
-    one, other = _equal_halves(len(x), patients, seed)
-    return frechet_distance(x[one], x[other])
-
-
-def fd_at_half(real: Any, generated: Any, patients: Sequence[str], seed: int) -> float:
-    """Frechet distance at the size of the floor: each half of the real images with the other half's generated ones.
-
-    So both share no patient with each other, as in the floor; the mean of the two is returned.
-
-    Args:
-        real: [n, d], numpy or torch.
-        generated: [n, d]; row i is drawn for the study of real row i.
-        patients: [n] whose study it is.
-        seed: Of the halving.
-
-    Raises:
-        ValueError: As `fd_floor`, or unequal shapes.
-    """
-    x, y = as_pair(real, generated)
-    if len(x) != len(y):
-        raise ValueError(f"{len(x)} real and {len(y)} generated rows: they must be paired")
-    one, other = _equal_halves(len(x), patients, seed)
-    return (frechet_distance(x[one], y[other]) + frechet_distance(x[other], y[one])) / 2.0
-
-
-def kd_floor(real: Any, patients: Sequence[str], seed: int) -> float:
-    """Kernel distance of two patient-disjoint halves of the real images; unbiased, so 0 but for sampling and seed.
-
-    Args:
-        real: [n, d], numpy or torch.
-        patients: [n] whose image each row is.
-        seed: Of the halving.
-
-    Raises:
-        ValueError: As `fd_floor`.
-    """
-    x = as_matrix(real, "real")
-    one, other = _equal_halves(len(x), patients, seed)
-    return kernel_distance(x[one], x[other])
-
-
-def _equal_halves(n: int, patients: Sequence[str], seed: int) -> tuple[Integers, Integers]:
-    """Halves of one size, since a Frechet distance depends on it: the greater loses rows by chance."""
-    if len(patients) != n:
-        raise ValueError(f"{len(patients)} patients for {n} rows")
-    halves = patient_halves(patients, seed)
+def _equal_halves(patients: Sequence[str], rng: np.random.Generator) -> tuple[Integers, Integers]:
+    """Halves of one size: the greater loses rows by chance."""
+    halves = _dealt(patients, rng)
     size = min(map(len, halves))
-    rng = np.random.default_rng((seed, 1))
     one, other = (half if len(half) == size else np.sort(rng.choice(half, size, replace=False)) for half in halves)
     return one, other
 
 
-def prdc_at(real: Any, generated: Any, n: int, repeats: int, seed: int, k: int = 5) -> PRDCSpread:
-    """PRDC of subsamples of n rows a side, since its values depend on n.
+def _frechet(x: Matrix, y: Matrix, one: Integers, other: Integers) -> tuple[float, float]:
+    """Distance of the real halves, and the mean of those across to generated ones."""
+    real_one, real_other = fit_gaussian(x[one]), fit_gaussian(x[other])
+    across = gaussian_distance(real_one, fit_gaussian(y[other])), gaussian_distance(real_other, fit_gaussian(y[one]))
+    return gaussian_distance(real_one, real_other), sum(across) / 2.0
 
-    Args:
-        real: [N, d], numpy or torch.
-        generated: [M, d]; where M = N, a subsample has the same rows on both sides.
-        n: Rows of a subsample, above k.
-        repeats: Subsamples, at least two; drawn without replacement each.
-        seed: Of the subsamples.
-        k: Which neighbour sets the radius.
 
-    Raises:
-        ValueError: As `prdc`, n above the rows there are, or fewer than two repeats.
-    """
-    x, y = as_pair(real, generated)
-    if not k < n <= min(len(x), len(y)):
-        raise ValueError(f"n must lie between {k + 1} and the {min(len(x), len(y))} rows, not {n}")
-    if repeats < 2:
-        raise ValueError(f"repeats must be 2 or more, not {repeats}")
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(repeats):
-        of_x = rng.choice(len(x), n, replace=False)
-        of_y = of_x if len(x) == len(y) else rng.choice(len(y), n, replace=False)
-        drawn.append(astuple(prdc(x[of_x], y[of_y], k)))
-    values = np.array(drawn)
-    return PRDCSpread(PRDC(*values.mean(axis=0).tolist()), PRDC(*values.std(axis=0, ddof=1).tolist()))
+def _kernel(x: Matrix, y: Matrix, halves: Sequence[tuple[Integers, Integers]]) -> tuple[Matrix, Matrix]:
+    """As `_frechet` for kernel distances, [halvings] each; one pass over the kernel serves all halvings."""
+    (n, d), size = x.shape, len(halves[0][0])
+    members = np.zeros((n, 2 * len(halves)))  # the ones first, then the others
+    for index, (one, other) in enumerate(halves):
+        members[one, index] = members[other, len(halves) + index] = 1.0
+    among_real, among_generated, between = (np.zeros((2 * len(halves),) * 2) for _ in range(3))
+
+    def add(sums: Matrix, rows: slice, columns: slice, values: Matrix, mirrored: bool) -> None:
+        share = members[rows].T @ (values @ members[columns])
+        sums += share + share.T if mirrored and rows != columns else share
+
+    sum_within(dots_of(x, x), n, d, lambda i, j, values: add(among_real, i, j, values, True))
+    sum_within(dots_of(y, y), n, d, lambda i, j, values: add(among_generated, i, j, values, True))
+    sum_between(dots_of(x, y), n, n, d, lambda i, j, values: add(between, i, j, values, False))
+    ones = np.arange(len(halves))
+    others, pairs = ones + len(halves), size * (size - 1)
+    of_halves = (among_real[ones, ones] + among_real[others, others]) / pairs - 2.0 * among_real[ones, others] / size**2
+    across = [
+        (among_real[real, real] + among_generated[drawn, drawn]) / pairs - 2.0 * between[real, drawn] / size**2
+        for real, drawn in ((ones, others), (others, ones))
+    ]
+    return of_halves, (across[0] + across[1]) / 2.0

@@ -13,8 +13,8 @@ from unix_bench.scoring.image.distances import Bounds, error_of, suited_bounds
 from unix_bench.scoring.image.features import Matrix, as_pair
 from unix_bench.scoring.image.frechet import frechet_distance
 from unix_bench.scoring.image.kernel import KernelEstimate, estimate, sum_between, sum_within
-from unix_bench.scoring.image.kernel_sums import KernelSums, kernel_sums
-from unix_bench.scoring.image.neighbours import PRDC, ball_radii, shares
+from unix_bench.scoring.image.kernel_sums import KernelSums, in_patient_order, summed
+from unix_bench.scoring.image.neighbours import PRDC, PRDCSpread, ball_radii, shares, spread_of
 from unix_bench.scoring.image.tiles import Dots, dots_among, dots_of, gram_matrix
 
 BUDGET = 2 << 30  # bytes: three float64 matrices of 9,000 rows
@@ -26,8 +26,8 @@ class FeatureTable:
     """Real and generated features, asked about one set of rows after another: overall, and each pathology.
 
     All dot products are computed once and kept where they fit into a budget of memory; otherwise each question computes
-    those of its own rows, a tile at a time. The answers are those of `frechet_distance`, `kernel_estimate` and
-    `prdc` on the chosen rows, to rounding.
+    those of its own rows, a tile at a time. The answers are those of `frechet_distance`, `kernel_estimate`,
+    `kernel_sums` and `prdc` on the chosen rows, to rounding.
     """
 
     def __init__(self, real: Any, generated: Any, budget: int = BUDGET) -> None:
@@ -111,21 +111,62 @@ class FeatureTable:
             xy = Bounds(x, y, between, x_norms, y_norms, error)
         return shares(xy, ball_radii(xx, k), ball_radii(yy, k), k)
 
-    def kernel_sums(self, patients: Sequence[str], index: Index = None) -> KernelSums:
-        """Kernel values of chosen rows summed by patient; real row i and generated row i are a pair.
+    def prdc_at(
+        self,
+        n: int,
+        repeats: int,
+        seed: int,
+        real_index: Index = None,
+        generated_index: Index = None,
+        k: int = 5,
+    ) -> PRDCSpread:
+        """PRDC of subsamples of n of the chosen rows a side, since its values depend on n.
 
         Args:
-            patients: [n] whose study each row is, all n of them.
+            n: Rows of a subsample, above k.
+            repeats: Subsamples, at least two; each drawn without replacement.
+            seed: Of the subsamples.
+            real_index: Row numbers or a mask [n]; None: all.
+            generated_index: Row numbers or a mask [m]; None: all. Where as many are chosen as real ones, a subsample
+                has the same places on both sides.
+            k: Which neighbour sets the radius.
+
+        Raises:
+            ValueError: As `prdc`, n above the chosen rows or not above k, or fewer than two repeats.
+        """
+        rows, columns = self._chosen(real_index, generated_index, k + 1)
+        most = min(len(rows), len(columns))
+        if not k < n <= most:
+            raise ValueError(f"n must lie between {k + 1} and the {most} rows, not {n}")
+        if repeats < 2:
+            raise ValueError(f"repeats must be 2 or more, not {repeats}")
+        rng = np.random.default_rng(seed)
+        drawn = []
+        for _ in range(repeats):
+            some = rng.choice(len(rows), n, replace=False)
+            others = some if len(rows) == len(columns) else rng.choice(len(columns), n, replace=False)
+            drawn.append(self.prdc(rows[some], columns[others], k))
+        return spread_of(drawn)
+
+    def kernel_sums(self, patients: Sequence[str] | None, index: Index = None) -> KernelSums:
+        """Kernel distance of chosen rows and kernel values summed by patient, in one pass.
+
+        Args:
+            patients: [n] whose study real row i and generated row i are, all n of them; None: each stands for itself.
             index: Row numbers or a mask [n], the same on both sides; None: all.
 
         Raises:
             ValueError: Unequal numbers of rows, not one patient for each, or fewer than two chosen.
         """
-        rows, columns = self._chosen(index, index, 2)
-        if len(patients) != len(self._real):
-            raise ValueError(f"{len(patients)} patients for {len(self._real)} rows")
-        named = np.asarray(patients, dtype=str)[rows]
-        return kernel_sums(self._real[rows], self._generated[columns], named.tolist())
+        n, m = len(self._real), len(self._generated)
+        named = n if patients is None else len(patients)
+        if not n == m == named:
+            raise ValueError(f"{n} real and {m} generated rows for {named} patients: they must be paired")
+        rows, _ = self._chosen(index, index, 2)
+        chosen = None if patients is None else np.asarray(patients, dtype=str)[rows].tolist()
+        by_patient = in_patient_order(chosen, len(rows))
+        rows = rows[by_patient.order]
+        return summed(by_patient, *self._dots(rows, rows), self._real.shape[1])
 
     def _chosen(
         self, real_index: Index, generated_index: Index, least: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,112 @@ class _Moments:
         return float(offset @ offset + traces - 2.0 * np.sqrt(np.maximum(overlap, 0.0)).sum())
 
 
+class FrechetJackknife:
+    """The Frechet distance of pairs of images, its interval and its limit, from the same groups of patients.
+
+    What one of them computes serves the others. Sums over a group are made anew each time they are left out, so that
+    besides the features only a few [d, d] matrices are held.
+    """
+
+    def __init__(
+        self, real: Any, generated: Any, patients: Sequence[str] | None, groups: int = GROUPS, seed: int = 0
+    ) -> None:
+        """Take the features; nothing is computed yet.
+
+        Args:
+            real: [n, d] features, numpy or torch.
+            generated: [n, d], row i drawn for the prompt of real image i.
+            patients: [n] each pair's patient; None: each stands for itself.
+            groups: Into how many groups patients are put; as many as there are patients if those are fewer.
+            seed: Of the groups.
+
+        Raises:
+            ValueError: Sides of different shape, NaN or Inf, or `groups` below 3.
+        """
+        self._x, self._y = _checked(real, generated, groups)
+        n = len(self._x)
+        group = patient_groups(patients, n, groups, seed)
+        self._rows = [np.flatnonzero(group == each) for each in range(int(group.max()) + 1)]
+        self._sizes = np.bincount(group)
+        self._effective = float(n) if patients is None else effective_patients(patients)
+        self._small = n <= self._x.shape[1]  # products of features would outgrow the features
+
+    @cached_property
+    def value(self) -> float:
+        """The distance of all images."""
+        return frechet_distance(self._x, self._y) if self._small else self._totals(1)[0].distance()
+
+    @cached_property
+    def _without(self) -> Matrix:
+        """[G] the distance without each group."""
+        if not self._small:
+            return self._blocks_without(1)
+        kept = (np.concatenate([*self._rows[:each], *self._rows[each + 1 :]]) for each in range(len(self._rows)))
+        return np.array([frechet_distance(self._x[rows], self._y[rows]) for rows in kept])
+
+    def interval(self, level: float = 0.95) -> Interval | None:
+        """As `frechet_interval`.
+
+        Raises:
+            ValueError: `level` out of range.
+        """
+        check_level(level)
+        if len(self._sizes) < 3 or len(self._x) - int(self._sizes.max()) < 2:
+            return None
+        root, left = np.sqrt(max(0.0, self.value)), np.sqrt(np.maximum(self._without, 0.0))
+        low, high = t_interval(float(root), _jackknife_error(left), self._degrees(), level)
+        return min(max(0.0, low) ** 2, self.value), max(high**2, self.value)
+
+    def limit(self, level: float = 0.95) -> Limit | None:
+        """As `frechet_limit`.
+
+        Raises:
+            ValueError: `level` out of range.
+        """
+        check_level(level)
+        n, least = len(self._x), max(LEAST_BLOCK * self._x.shape[1], 2.0)
+        usable = [count for count in BLOCKS if count <= len(self._sizes) and _least_block(self._sizes, count) >= least]
+        if len(usable) < 2:
+            return None
+        whole = {count: np.array([block.distance() for block in self._totals(count)]) for count in usable if count > 1}
+        whole = {1: np.array([self.value]), **whole}
+        without = {1: self._without, **{count: self._blocks_without(count) for count in whole if count > 1}}
+        left = []
+        for index, size in enumerate(self._sizes):
+            distances = {count: each.copy() for count, each in whole.items()}
+            for count, each in distances.items():
+                each[index % count] = without[count][index]
+            left.append(_extrapolated(n - int(size), distances))
+        value, ci = _extrapolated(n, whole), None
+        if len(left) >= 3:
+            ci = t_interval(value, _jackknife_error(np.array(left)), self._degrees(), level)
+        most = usable[-1]
+        return Limit(value, ci, min(int(self._sizes[block::most].sum()) for block in range(most)))
+
+    def _moments(self, group: int) -> _Moments:
+        rows = np.stack([self._x[self._rows[group]], self._y[self._rows[group]]])
+        return _Moments(rows.shape[1], rows.sum(axis=1), rows.transpose(0, 2, 1) @ rows)
+
+    def _totals(self, count: int) -> list[_Moments]:
+        """Of each of `count` blocks: every `count`-th group."""
+        totals = []
+        for block in range(count):
+            total = self._moments(block)
+            for group in range(block + count, len(self._rows), count):
+                total += self._moments(group)
+            totals.append(total)
+        return totals
+
+    def _blocks_without(self, count: int) -> Matrix:
+        """[G] the distance of the block that each group is in, without that group."""
+        totals = self._totals(count)
+        left = [(totals[each % count] - self._moments(each)).distance() for each in range(len(self._rows))]
+        return np.array(left)
+
+    def _degrees(self) -> float:
+        return min(float(len(self._sizes)), self._effective) - 1.0
+
+
 def frechet_interval(
     real: Any,
     generated: Any,
@@ -75,7 +182,9 @@ def frechet_interval(
     """Interval of the Frechet distance's expectation at this number of images, its small-sample bias included.
 
     Groups of patients are left out one at a time (the delete-a-group jackknife); the quantile is Student's with the
-    lesser of groups and effective patients, less one.
+    lesser of groups and effective patients, less one. It is taken of the root, which is a distance where this is its
+    square: taken of the square, intervals of small distances lie too low. Who wants the limit too asks one
+    `FrechetJackknife` for both.
 
     Args:
         real: [n, d] features, numpy or torch.
@@ -98,19 +207,7 @@ def frechet_interval(
     >>> low < frechet_distance(x, y) < high
     True
     """
-    x, y = _checked(real, generated, groups, level)
-    group = patient_groups(patients, len(x), groups, seed)
-    sizes = np.bincount(group)
-    if len(sizes) < 3 or len(x) - int(sizes.max()) < 2:
-        return None
-    if len(x) > x.shape[1]:
-        parts = _by_group(x, y, group)
-        whole = _total(parts)
-        value, left = whole.distance(), np.array([(whole - part).distance() for part in parts])
-    else:  # products of features would outgrow the features
-        value = frechet_distance(x, y)
-        left = np.array([frechet_distance(x[group != each], y[group != each]) for each in range(len(sizes))])
-    return t_interval(value, _jackknife_error(left), _degrees(patients, len(x), len(sizes)), level)
+    return FrechetJackknife(real, generated, patients, groups, seed).interval(level)
 
 
 def frechet_limit(
@@ -143,29 +240,7 @@ def frechet_limit(
     Raises:
         ValueError: Sides of different shape, NaN or Inf, `groups` below 3, or `level` out of range.
     """
-    x, y = _checked(real, generated, groups, level)
-    group = patient_groups(patients, len(x), groups, seed)
-    sizes = np.bincount(group)
-    least = max(LEAST_BLOCK * x.shape[1], 2.0)
-    usable = [count for count in BLOCKS if count <= len(sizes) and _least_block(sizes, count) >= least]
-    if len(usable) < 2:
-        return None
-    parts = _by_group(x, y, group)
-    totals = {count: [_total(parts[block::count]) for block in range(count)] for count in usable}
-    whole = {count: np.array([block.distance() for block in blocks]) for count, blocks in totals.items()}
-    value = _extrapolated(len(x), whole)
-    left = []
-    for index, part in enumerate(parts):
-        distances = {count: each.copy() for count, each in whole.items()}
-        for count in usable:
-            distances[count][index % count] = (totals[count][index % count] - part).distance()
-        left.append(_extrapolated(len(x) - part.n, distances))
-    ci = None
-    if len(left) >= 3:
-        degrees = _degrees(patients, len(x), len(sizes))
-        ci = t_interval(value, _jackknife_error(np.array(left)), degrees, level)
-    smallest = min(block.n for block in totals[usable[-1]])
-    return Limit(value, ci, smallest)
+    return FrechetJackknife(real, generated, patients, groups, seed).limit(level)
 
 
 def patient_groups(patients: Sequence[str] | None, images: int, groups: int, seed: int) -> NDArray[np.intp]:
@@ -196,9 +271,8 @@ def patient_groups(patients: Sequence[str] | None, images: int, groups: int, see
     return of_patient[numbers]
 
 
-def _checked(real: Any, generated: Any, groups: int, level: float) -> tuple[Matrix, Matrix]:
+def _checked(real: Any, generated: Any, groups: int) -> tuple[Matrix, Matrix]:
     """Both sides as float64, moved to lie about 0, where products of features lose no digits."""
-    check_level(level)
     if groups < 3:
         raise ValueError(f"groups must be at least 3, not {groups}")
     x, y = (
@@ -210,21 +284,6 @@ def _checked(real: Any, generated: Any, groups: int, level: float) -> tuple[Matr
         raise ValueError("features hold NaN or Inf")
     centre = (x.mean(axis=0) + y.mean(axis=0)) / 2.0
     return x - centre, y - centre
-
-
-def _by_group(x: Matrix, y: Matrix, group: NDArray[np.intp]) -> list[_Moments]:
-    parts = []
-    for each in range(int(group.max()) + 1):
-        rows = np.stack([x[group == each], y[group == each]])
-        parts.append(_Moments(rows.shape[1], rows.sum(axis=1), rows.transpose(0, 2, 1) @ rows))
-    return parts
-
-
-def _total(parts: Sequence[_Moments]) -> _Moments:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
 
 
 def _root(spread: Matrix) -> Matrix:
@@ -251,8 +310,3 @@ def _extrapolated(images: int, distances: dict[int, Matrix]) -> float:
 def _jackknife_error(left: Matrix) -> float:
     groups = len(left)
     return float(np.sqrt((groups - 1) / groups * np.square(left - left.mean()).sum()))
-
-
-def _degrees(patients: Sequence[str] | None, images: int, groups: int) -> float:
-    effective = float(images) if patients is None else effective_patients(patients)
-    return min(float(groups), effective) - 1.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import stats
 
 from unix_bench.scoring.statistics.bootstrap import Interval
 from unix_bench.scoring.statistics.measure import Matrix
@@ -18,18 +18,18 @@ FEW_PATIENTS = 15.0  # below so many effective patients the intervals of image m
 
 @dataclass(frozen=True, eq=False)
 class PatientPairs:
-    """Sum over terms of a mean of kernel values, each over all pairs of images of different patients.
+    """A mean of kernel values over all pairs of images of different patients.
 
     A pair within one patient says nothing of what two independent patients would give, and a patient who is drawn
-    twice must not be paired with the own copy; so no term holds such a pair, with whatever weights.
+    twice must not be paired with the own copy; so there is no such pair in it, with whatever weights.
 
     Attributes:
-        sums: One [P, P] for each term: symmetric, its diagonal 0, the kernel values of two patients' images added up.
-        counts: One [P, P] for each term: how many pairs of images that are.
+        sums: [P, P] symmetric, its diagonal 0: the kernel values of two patients' images added up.
+        counts: [P, P] how many pairs of images that are.
     """
 
-    sums: tuple[Matrix, ...]
-    counts: tuple[Matrix, ...]
+    sums: Matrix
+    counts: Matrix
 
     def left_out(self, drawn: Matrix) -> tuple[Matrix, Matrix]:
         """Values of samples of patients, and with one more patient left out.
@@ -40,14 +40,11 @@ class PatientPairs:
         Returns:
             [B] values and [B, P] values of the samples without one copy of a patient; NaN where no pair remains.
         """
-        value, without = np.zeros(len(drawn)), np.zeros(drawn.shape)
-        for sums, counts in zip(self.sums, self.counts, strict=True):
-            by_patient, pairs = drawn @ sums, drawn @ counts
-            total, number = (by_patient * drawn).sum(axis=1), (pairs * drawn).sum(axis=1)
-            # Each pair stands twice in a symmetric matrix, and the diagonal, which would be subtracted twice, is 0.
-            value += _share(total, number)
-            without += _share(total[:, None] - 2.0 * by_patient, number[:, None] - 2.0 * pairs)
-        return value, without
+        by_patient, pairs = drawn @ self.sums, drawn @ self.counts
+        total, number = (by_patient * drawn).sum(axis=1), (pairs * drawn).sum(axis=1)
+        # Each pair stands twice in a symmetric matrix, and the diagonal, which would be subtracted twice, is 0.
+        without = _share(total[:, None] - 2.0 * by_patient, number[:, None] - 2.0 * pairs)
+        return _share(total, number), without
 
     def with_errors(self, drawn: Matrix) -> tuple[Matrix, Matrix]:
         """Values of samples of patients and their standard errors by the delete-a-patient jackknife.
@@ -76,12 +73,11 @@ class PatientPairs:
         Returns:
             Value and error; the error is NaN where there are fewer than three patients.
         """
-        value, error = self.with_errors(np.ones((1, len(self.sums[0]))))
-        scatter = np.zeros_like(self.sums[0])
-        for sums, counts in zip(self.sums, self.counts, strict=True):
-            number = counts.sum()
-            if number > 0:
-                scatter += (sums - sums.sum() / number * counts) / number
+        value, error = self.with_errors(np.ones((1, len(self.sums))))
+        number = self.counts.sum()
+        scatter = np.zeros_like(self.sums)
+        if number > 0:
+            scatter = (self.sums - self.sums.sum() / number * self.counts) / number
         least = np.sqrt(2.0 * np.square(scatter).sum())
         return float(value[0]), float(np.maximum(error[0], least))
 
@@ -90,26 +86,17 @@ def _share(total: Matrix, number: Matrix) -> Matrix:
     return np.divide(total, number, out=np.full_like(total, np.nan), where=number > 0.5)
 
 
-def membership(patients: NDArray[np.intp], of: int) -> sparse.csr_array:
-    """[P, n] whose product with rows of images adds them up by patient."""
-    ones = np.ones(len(patients))
-    return sparse.csr_array((ones, (patients, np.arange(len(patients)))), shape=(of, len(patients)))
+def patient_pairs(summed: Matrix, counts: NDArray[np.intp]) -> PatientPairs:
+    """Pairs of different patients from kernel values summed by patient.
 
-
-def across(rows: sparse.csr_array, kernel: Matrix, columns: sparse.csr_array) -> Matrix:
-    """[P, P] sums of a kernel matrix [n, m] by the patients of its rows and columns: symmetric, diagonal 0."""
-    summed: Matrix = np.asarray(rows @ (columns @ kernel.T).T)
-    summed = (summed + summed.T) / 2.0
-    np.fill_diagonal(summed, 0.0)
-    return summed
-
-
-def pair_counts(rows: sparse.csr_array, columns: sparse.csr_array) -> Matrix:
-    """[P, P] numbers of pairs of images behind `across`."""
-    first, second = np.asarray(rows.sum(axis=1)), np.asarray(columns.sum(axis=1))
-    counts = (np.outer(first, second) + np.outer(second, first)) / 2.0
-    np.fill_diagonal(counts, 0.0)
-    return counts
+    Args:
+        summed: [P, P] sums of kernel values; pairs within a patient, on the diagonal, do not count.
+        counts: [P] images of each patient, the same along rows and columns.
+    """
+    sums, pairs = (summed + summed.T) / 2.0, np.outer(counts, counts).astype(np.float64)
+    np.fill_diagonal(sums, 0.0)
+    np.fill_diagonal(pairs, 0.0)
+    return PatientPairs(sums, pairs)
 
 
 def effective_patients(patients: Sequence[Any] | NDArray[Any]) -> float:

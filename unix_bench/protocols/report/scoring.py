@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from unix_bench.data import Study
 from unix_bench.errors import UserError
-from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, covers, without_failures
-from unix_bench.protocols.instruments import chexbert_meter, radgraph_meter, rule14_meter
-from unix_bench.protocols.meters import BleuMeter, Measured, Meter, RougeMeter, Texts, plugin_meters
-from unix_bench.protocols.values import INTERVAL, row_values
+from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, patient_of, without_failures
+from unix_bench.protocols.metered import MeterScoring
+from unix_bench.protocols.report.instruments import chexbert_meter, radgraph_meter, rule14_meter
+from unix_bench.protocols.report.meters import BleuMeter, Measured, Meter, RougeMeter, Texts, plugin_meters
+from unix_bench.protocols.report.values import INTERVAL, row_values
 from unix_bench.records import RunFolder
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError
@@ -20,35 +21,14 @@ from unix_bench.spec import OnError
 FAILED_AS_PUBLISHED = "nan"  # an empty cell of UniX's CSV, as pandas and str() make it
 
 
-class ReportScoring:
+class ReportScoring(MeterScoring[Meter]):
     """Pairs of reports, given to one meter after the other."""
 
     stand_in = False  # rule14 is one, and says so in the names of its metrics
     on_error: OnError
 
-    def __init__(self, meters: Sequence[Meter]) -> None:
-        self._meters = meters
-
-    @property
-    def instruments(self) -> Mapping[str, str]:
-        return {name: digest for meter in self._meters for name, digest in meter.instruments.items()}
-
-    @property
-    def absent(self) -> Mapping[str, str]:
-        return {meter.names[0]: meter.absent.reason for meter in self._meters if meter.absent}
-
-    def why_not(self, metric: str) -> str | None:
-        absent = self._meter(metric).absent
-        return None if absent is None else absent.here or absent.reason
-
     def definition(self, metric: str) -> dict[str, str]:
-        return {**self._meter(metric).definition(metric), "interval": INTERVAL}
-
-    def _meter(self, metric: str) -> Meter:
-        for meter in self._meters:
-            if any(covers(metric, name) for name in meter.names):
-                return meter
-        raise KeyError(metric)
+        return {**super().definition(metric), "interval": INTERVAL}
 
     def texts(self, pair: Pair) -> tuple[str, str]:
         """Prediction and reference as they are compared."""
@@ -58,7 +38,7 @@ class ReportScoring:
         both = [self.texts(pair) for pair in pairs]
         texts = Texts([pair.study.id for pair in pairs], [p for p, _ in both], [r for _, r in both])
         found = [(meter, meter.measure(texts, new_line) if pairs else Measured()) for meter in self._meters]
-        clusters = [pair.study.patient_id or pair.study.study_id or pair.study.id for pair in pairs]
+        clusters = [patient_of(pair.study) for pair in pairs]
         columns = {name: column for _, measured in found for name, column in measured.columns.items()}
         failed = {name: measured.reason for meter, measured in found if measured.reason for name in meter.instruments}
         return Scored([row_values(row, found, clusters) for row in rows], columns, failed)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from unix_bench.features import TextTooLong
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
+from unix_bench.protocols.metered import Absent
+from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
 from unix_bench.scoring.report import FINDING_KEYS, UNCERTAIN, f1_measures, positive
 from unix_bench.scoring.statistics import FEW_STUDIES
 

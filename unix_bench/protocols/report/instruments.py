@@ -22,7 +22,8 @@ from unix_bench.features.places import (
     text_encoder_digest,
 )
 from unix_bench.features.radgraph import RadGraph, archive_digest, encoder_name, find_archive
-from unix_bench.protocols.meters import Absent, GraphMeter, LabelMeter
+from unix_bench.protocols.metered import Absent
+from unix_bench.protocols.report.meters import GraphMeter, LabelMeter
 from unix_bench.settings import PREFIX, Settings
 
 Advance = Callable[[int], None]

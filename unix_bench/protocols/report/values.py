@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unix_bench.protocols.base import Row, Value
-from unix_bench.protocols.meters import Measured, Meter, Reading
+from unix_bench.protocols.report.meters import Measured, Meter, Reading
 from unix_bench.scoring.statistics import FEW_POSITIVES, intervals
 
 SEED, REPLICATES = 0, 2000

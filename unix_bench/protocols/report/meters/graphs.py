@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
+from unix_bench.protocols.metered import Absent
+from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
 from unix_bench.scoring.report import LEVELS, radgraph_reward
 from unix_bench.scoring.statistics import mean_of
 

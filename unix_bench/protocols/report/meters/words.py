@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
 from unix_bench.scoring.report import (
     ROUGE_TOKENISER,
     TOKENISER,

@@ -17,7 +17,8 @@ from unix_bench.cards import ExternalMetricCard
 from unix_bench.errors import UserError
 from unix_bench.features.radgraph import MODEL_TYPES
 from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.meters.base import Absent, Measured, Reading, Texts
+from unix_bench.protocols.metered import Absent
+from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
 from unix_bench.scoring.metrics import metric_cards
 from unix_bench.scoring.statistics import mean_of
 

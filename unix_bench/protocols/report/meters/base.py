@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.protocols.base import NewLine
+from unix_bench.protocols.metered import AnyMeter
 from unix_bench.scoring.statistics import Measure
 
 
@@ -39,19 +40,6 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Absent:
-    """Why a meter cannot measure.
-
-    Attributes:
-        reason: What results say, with the remedy; it holds no path, so that results are the same everywhere.
-        here: What is wrong on this machine; empty where the reason says it all.
-    """
-
-    reason: str
-    here: str = ""
-
-
-@dataclass(frozen=True)
 class Measured:
     """What a meter found.
 
@@ -68,27 +56,8 @@ class Measured:
     better: str | None = None
 
 
-class Meter(Protocol):
+class Meter(AnyMeter, Protocol):
     """Measures pairs of reports."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The metrics it gives, in the order of the tables."""
-
-    @property
-    def once(self) -> Collection[str]:
-        """Those of them that only the overall row has: F1 of one finding, which no row of another repeats."""
-
-    @property
-    def absent(self) -> Absent | None:
-        """Why it cannot measure here; None if it can."""
-
-    @property
-    def instruments(self) -> Mapping[str, str]:
-        """What it measures with -> digest of that; empty where there is none, or it is absent."""
-
-    def definition(self, metric: str) -> dict[str, str]:
-        """What defines one of its metrics."""
 
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
         """Measure all pairs.

@@ -1,13 +1,11 @@
-"""Do a user's weights answer what they must? CheXbert on plain sentences of ours, RadGraph on its published example."""
+"""CheXbert on plain sentences of ours, RadGraph on its published example."""
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
-from unix_bench.protocols.instruments import find_annotator, find_labeller
+from unix_bench.known_answers.answer import Answer, known
+from unix_bench.protocols.report import find_annotator, find_labeller
 from unix_bench.scoring.report import FINDING_KEYS
 from unix_bench.settings import Settings
 
@@ -22,31 +20,18 @@ SHORT = {
 }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One question, what had to be answered, and what was."""
-
-    text: str
-    expected: str
-    given: str
-
-    @property
-    def right(self) -> bool:
-        return self.expected == self.given
-
-
 def ask_chexbert(settings: Settings) -> list[Answer]:
     """Label each known sentence.
 
     Raises:
         UserError: The weights are not there, or are another model's.
     """
-    questions = _known()["chexbert"]
+    questions = known()["chexbert"]
     labels = find_labeller(settings).label([question["text"] for question in questions])
     answers = []
     for question, row in zip(questions, labels, strict=True):
         given = {finding: LABELS[row[FINDING_KEYS.index(finding)]] for finding in question["labels"]}
-        answers.append(Answer(question["text"], _listed(question["labels"]), _listed(given)))
+        answers.append(Answer.same(question["text"], _listed(question["labels"]), _listed(given)))
     return answers
 
 
@@ -58,16 +43,12 @@ def ask_radgraph(settings: Settings) -> list[Answer]:
     """
     model = settings.radgraph_model
     load, _ = find_annotator(settings, model)
-    questions = [question for question in _known()["radgraph"] if question["model"] == model]
+    questions = [question for question in known()["radgraph"] if question["model"] == model]
     graphs = load().annotate([question["text"] for question in questions])
     return [
-        Answer(question["text"], "; ".join(question["entities"]), "; ".join(_entities(graph)))
+        Answer.same(question["text"], "; ".join(question["entities"]), "; ".join(_entities(graph)))
         for question, graph in zip(questions, graphs, strict=True)
     ]
-
-
-def _known() -> dict[str, Any]:
-    return tomllib.loads(files("unix_bench").joinpath("known_answers.toml").read_text(encoding="utf-8"))
 
 
 def _listed(labels: dict[str, str]) -> str:

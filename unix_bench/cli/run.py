@@ -1,0 +1,228 @@
+"""`run`, `score`, `show`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from unix_bench.cli.group import main
+from unix_bench.cli.options import (
+    FOLDER,
+    SKIPPING,
+    data_option,
+    json_option,
+    limit_option,
+    quiet_option,
+    results_option,
+    scoring_options,
+    settings_from,
+    task_option,
+)
+from unix_bench.cli.output import print_json, print_one, show_table
+from unix_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from unix_bench.records import Results
+    from unix_bench.settings import Settings
+
+
+@main.command()
+@click.option("--model", "models", multiple=True, required=True, help="Model to run; may be given several times.")
+@task_option
+@data_option
+@click.option("--weights", type=FOLDER, help="The model's weights, or the folder that holds them.")
+@click.option("--subset", help="A fixed subset, made by `unix-bench data subset`.", metavar="NAME")
+@limit_option
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the run; each sample's follows from it.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Run K seeds from --seed on, and show the spread between them.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples a batch.  [default: the task card's]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32 or bfloat16.")
+@click.option("--deterministic", is_flag=True, help="float32 and deterministic kernels only.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the model's card.")
+@scoring_options
+@results_option
+@click.option("--dry-run", is_flag=True, help="Check everything and show what would be run.")
+@quiet_option
+@json_option
+def run(
+    models: tuple[str, ...],
+    task: str | None,
+    data: str | None,
+    weights: Path | None,
+    seeds: int | None,
+    overrides: tuple[str, ...],
+    on_error: str | None,
+    results: Path | None,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Predict and score. A finished run is not predicted again; an interrupted one goes on."""
+    if task is None:
+        raise UserError("--task is missing: say report or generation")
+    settings = settings_from(results=results, training_data=options.pop("training_data"))
+    from unix_bench.benchmark import benchmark, plan_all
+    from unix_bench.plan import PredictOptions
+    from unix_bench.score import check_outcome
+
+    scoring = _score_options(on_error, options)
+    names = ("subset", "limit", "batch_size", "device", "dtype", "deterministic", "quiet")
+    wanted = [
+        PredictOptions(
+            model,
+            task,
+            data or "demo",
+            weights,
+            seed=seed,
+            overrides=_pairs(overrides),
+            skip_bad_images=on_error in SKIPPING,
+            stop_at_failure=on_error == "fail",
+            **{name: options[name] for name in names},
+        )
+        for model in models
+        for seed in range(options["seed"], options["seed"] + (seeds or 1))
+    ]
+    if dry_run:
+        _show_plans(plan_all(wanted, scoring, settings, thorough=True), settings, as_json)
+        return
+    done: list[Results] = []
+
+    def show_results(results: Results) -> None:
+        done.append(results)
+        if not as_json:
+            print_one(results)
+
+    try:
+        benchmark(wanted, scoring, settings, show_results)
+    finally:  # what is done is shown, also where a later model fails
+        if as_json and done and (seeds is None or len(done) < len(wanted)):
+            print_json(done)
+    if seeds is not None:
+        _show_seeds(done, seeds, as_json)
+    for results_of_one in done:
+        check_outcome(results_of_one, scoring)
+
+
+@main.command()
+@click.argument("run_reference", metavar="[RUN]", required=False)
+@task_option
+@click.option(
+    "--predictions",
+    type=FOLDER,
+    help="Somebody's predictions instead of RUN: JSON Lines, or UniX's CSV.",
+)
+@data_option
+@limit_option
+@scoring_options
+@results_option
+@quiet_option
+@json_option
+def score(
+    run_reference: str | None,
+    task: str | None,
+    predictions: Path | None,
+    data: str | None,
+    limit: int | None,
+    on_error: str | None,
+    results: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Score a run again in another way, or a file of predictions; nothing is predicted.
+
+    RUN is an id, the unique beginning of one, ID:PROTOCOL, or a folder.
+    """
+    if (run_reference is None) == (predictions is None):
+        raise UserError("give either RUN or --predictions FILE")
+    settings = settings_from(results=results, training_data=options.pop("training_data"))
+    from unix_bench.predictions import import_predictions
+    from unix_bench.records import find_run
+    from unix_bench.score import check_outcome
+    from unix_bench.score import score as score_run
+
+    if predictions is not None:
+        if task is None or data is None:
+            raise UserError("--predictions needs --task and --data: say what was predicted, and for which studies")
+        found = import_predictions(predictions, task, data, limit, on_error in SKIPPING, settings, options["quiet"])
+    else:
+        if task is not None or data is not None or limit is not None:
+            raise UserError(
+                "a run has its own task, data and limit: leave them out, or predict again with `unix-bench run`"
+            )
+        found, protocol = find_run(run_reference or "", settings.results)
+        options["protocol"] = options["protocol"] or protocol
+    scoring = _score_options(on_error, options)
+    scored = score_run(found, scoring, settings)
+    print_json([scored]) if as_json else print_one(scored)
+    check_outcome(scored, scoring)
+
+
+@main.command()
+@click.argument("run_reference", metavar="RUN")
+@results_option
+@json_option
+def show(run_reference: str, results: Path | None, as_json: bool) -> None:
+    """Print the results of a run: the newest scoring, or ID:PROTOCOL's."""
+    settings = settings_from(results=results)
+    from unix_bench.records import find_results
+
+    found = find_results(run_reference, settings.results)
+    print_json([found]) if as_json else print_one(found)
+
+
+def _score_options(on_error: str | None, options: dict[str, Any]) -> Any:
+    from unix_bench.score import ScoreOptions
+
+    names = ("protocol", "per_pathology", "uncertain", "max_failed", "require", "allow_external", "quiet")
+    return ScoreOptions(on_error=on_error, **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+
+def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in overrides:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise UserError(f"--set {text}: write KEY=VALUE")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _show_seeds(done: list[Results], seeds: int, as_json: bool) -> None:
+    """The spread between the seeds of each model, whose results stand one after the other."""
+    from dataclasses import asdict
+
+    from unix_bench.spread import summarise
+    from unix_bench.tables import print_spread
+
+    summaries = [summarise(done[start : start + seeds]) for start in range(0, len(done), seeds)]
+    if as_json:
+        import json
+
+        document = {"runs": [one.model_dump(mode="json") for one in done], "between_seeds": [*map(asdict, summaries)]}
+        click.echo(json.dumps(document, indent=1))
+        return
+    for summary in summaries:
+        print_spread(summary)
+
+
+def _show_plans(plans: list[Any], settings: Settings, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    rows = [
+        {
+            "run": plan.spec.run_id,
+            "studies": len(plan.eligible),
+            "folder": str(settings.results / plan.spec.run_id),
+            **({"spec": asdict(plan.spec)} if as_json else {}),
+        }
+        for plan in plans
+    ]
+    show_table(rows, as_json)

@@ -1,0 +1,218 @@
+"""Meters of distributions: drawn images against real ones in the features of one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from unix_bench.features import Encoder
+from unix_bench.protocols.base import Ranking, Row, Value
+from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured
+from unix_bench.protocols.generation.column import (
+    COMPONENTS,
+    HALVINGS,
+    LEAST_COMMON,
+    NEIGHBOURS,
+    REPEATS,
+    SEED,
+    SHARES,
+    Column,
+    common_size,
+    common_values,
+    frechet_values,
+    kernel_values,
+    projected_values,
+    share_values,
+    training_values,
+)
+from unix_bench.protocols.generation.encoders import Training
+from unix_bench.protocols.metered import Absent
+from unix_bench.scoring.image import FeatureTable, nearest_distances
+from unix_bench.scoring.statistics import intervals, mean_of, memorisation_gap
+from unix_bench.settings import PREFIX
+
+NO_TRAINING = (
+    f"no training set is configured: name a data set or folder in {PREFIX}TRAINING_DATA to compare with its images"
+)
+NEAR = 0.01  # of real test images lie nearer to a training image than what is called near
+FLOORS = f"mean of {HALVINGS} patient-disjoint halvings, seed {SEED}"
+MEMORISED = ("near_copies", "memorisation_gap", "nearest_training", "nearest_held_out")
+NEEDS_TRAINING = ("fd_pca", "fd_train", "kd_train", *MEMORISED)
+ONCE = ("fd_inf", *NEEDS_TRAINING[1:])
+ALL = (
+    "fd",
+    "fd_half",
+    "fd_floor",
+    "fd_inf",
+    "kd",
+    "kd_floor",
+    *SHARES,
+    *(f"{share}_common" for share in SHARES),
+    *NEEDS_TRAINING,
+)
+FD = {"covariance": "over n - 1"}
+KD = {"kernel": "(x.y / d + 1)^3, unbiased, all rows"}
+JACKKNIFE = "95 % by a jackknife of patients"
+DEFINITIONS = {
+    "fd": {**FD, "interval": f"{JACKKNIFE}, of its expectation at this n"},
+    "fd_half": {**FD, "halves": FLOORS},
+    "fd_floor": {**FD, "halves": f"real against real, {FLOORS}"},
+    "fd_inf": {**FD, "interval": JACKKNIFE, "extrapolated": "linear in 1/n over 1, 2 and 4 blocks of patients"},
+    "fd_pca": {**FD, "components": f"of training images, the lesser of {COMPONENTS} and n/4"},
+    "fd_train": {**FD, "reference": "training images, as many as test images"},
+    "kd": {**KD, "interval": JACKKNIFE},
+    "kd_floor": {**KD, "halves": f"size of real against real, {FLOORS}"},
+    "kd_train": {**KD, "reference": "all training images"},
+    **{share: {"k": str(NEIGHBOURS)} for share in SHARES},
+    **{
+        f"{share}_common": {
+            "k": str(NEIGHBOURS),
+            "common_n": f"least row of {LEAST_COMMON} images or more",
+            "subsamples": f"mean of {REPEATS}, seed {SEED}",
+        }
+        for share in SHARES
+    },
+    "near_copies": {
+        "near": f"nearer to a training image than {1.0 - NEAR:.0%} of real test images are",
+        "interval": "95 % by a bootstrap of patients",
+    },
+    "memorisation_gap": {"references": "sets of one size, no common patient", "interval": "95 % by halves of patients"},
+    "nearest_training": {"references": "as many training images as held-out ones"},
+    "nearest_held_out": {"references": "test images of other patients"},
+}
+
+
+class JudgeMeter:
+    """Everything that one encoder's features tell of drawn images."""
+
+    absent = None
+    once: Sequence[str]
+    names: Sequence[str]
+
+    def __init__(self, encoder: Encoder, training: Training | None, whole: bool = True) -> None:
+        """Take the encoder; nothing is read yet.
+
+        Args:
+            encoder: Whose features.
+            training: Real training images to compare with; None: none.
+            whole: All metrics; False: FD and KD alone, of an encoder or geometry that gives a second opinion.
+        """
+        self._encoder, self._training, self._whole = encoder, training, whole
+        self.names = judge_names(encoder.column, whole)
+        self.once = [f"{name}_{encoder.column}" for name in ONCE]
+
+    @property
+    def instruments(self) -> Mapping[str, str]:
+        return {self._encoder.column: self._encoder.digest}
+
+    def definition(self, metric: str) -> dict[str, str]:
+        kind = metric.removesuffix(f"_{self._encoder.column}")
+        return {
+            "reference": "real image of the same study",
+            "encoder": f"{self._encoder.name}@{self._encoder.digest[:8]}",
+            "geometry": self._encoder.geometry,
+            "dtype": self._encoder.dtype,
+            **({"training": self._training.tag} if self._training and kind in NEEDS_TRAINING else {}),
+            **DEFINITIONS.get(kind, {}),
+        }
+
+    def measure(self, drawn: Drawings, rows: Sequence[Row], reader: FeatureReader) -> Measured:
+        column = Column(
+            self._encoder.column,
+            *_features(self._encoder, drawn, reader),
+            np.array(drawn.patients, dtype=str),
+            np.array(drawn.known, dtype=bool),
+        )
+        if not self._whole:
+            return Measured([_by_name([*frechet_values(column, row), *kernel_values(column, row)]) for row in rows])
+        training = reader.images(self._training.images, self._encoder) if self._training else None
+        size = common_size(rows)
+        found = []
+        for row in reader.each(f"measures of {column.name}", rows):
+            values = [
+                *frechet_values(column, row),
+                *kernel_values(column, row),
+                *share_values(column, row),
+                *common_values(column, row, size),
+            ]
+            if training is not None:
+                values += projected_values(column, row, training)
+                values += training_values(column, row, training) if row.pathology is None else []
+            found.append(_by_name(values))
+        columns: dict[str, Sequence[float]] = {}
+        if self._training is not None and training is not None:
+            gap, columns = self._memorised(column, rows[0], training)
+            found[0] |= gap
+        else:
+            for values_of_row in found:
+                values_of_row |= _by_name([column.named(name, None, NO_TRAINING) for name in NEEDS_TRAINING])
+        own = -np.linalg.norm(column.generated.astype(np.float64) - column.real, axis=1)
+        ranking = Ranking(f"likeness to the real image of the study ({column.name})", own.tolist())
+        return Measured(found, columns, ranking)
+
+    def _memorised(
+        self, column: Column, whole: Row, training: Features
+    ) -> tuple[dict[str, Value], dict[str, Sequence[float]]]:
+        """Are drawn images nearer to training images than to as many held-out ones of other patients?"""
+        assert self._training is not None
+        both = set(column.patients.tolist()) & set(self._training.patients)
+        try:
+            if both:
+                raise ValueError(f"{len(both)} patients are in the test set and in the training set too")
+            gap = memorisation_gap(
+                column.generated,
+                column.real,
+                training,
+                column.patients.tolist(),
+                self._training.patients,
+                seed=SEED,
+            )
+        except ValueError as error:
+            return _by_name([column.named(name, None, str(error)) for name in MEMORISED]), {}
+        usual = np.quantile(nearest_distances(column.real, training), NEAR)
+        near = mean_of(gap.nearest_training < usual)
+        values = [
+            Value(
+                f"near_copies_{column.name}",
+                near.value(),
+                ci=intervals([near], column.patients.tolist(), SEED)[0],
+                flags=column.flags(whole),
+            ),
+            Value(f"memorisation_gap_{column.name}", gap.value, ci=gap.ci, flags=column.flags(whole)),
+            column.named("nearest_training", gap.to_training),
+            column.named("nearest_held_out", gap.to_held_out),
+        ]
+        return _by_name(values), {f"nearest_training_{column.name}": gap.nearest_training.tolist()}
+
+
+class AbsentMeter:
+    """Stands for metrics that cannot be had, so that tables say why."""
+
+    once: Sequence[str] = ()
+    instruments: Mapping[str, str] = {}
+
+    def __init__(self, names: Sequence[str], absent: Absent, title: str) -> None:
+        self.names, self.absent, self._title = names, absent, title
+
+    def definition(self, metric: str) -> dict[str, str]:
+        return {"encoder": self._title}
+
+    def measure(self, drawn: Drawings, rows: Sequence[Row], reader: FeatureReader) -> Measured:
+        return Measured([{name: Value(name, None, self.absent.reason) for name in self.names} for _ in rows])
+
+
+def judge_names(column: str, whole: bool = True) -> list[str]:
+    """The metrics of an encoder's column."""
+    kinds = ALL if whole else ("fd", "fd_half", "fd_floor", "kd", "kd_floor")
+    return [f"{kind}_{column}" for kind in kinds]
+
+
+def _features(encoder: Encoder, drawn: Drawings, reader: FeatureReader) -> tuple[FeatureTable, Features, Features]:
+    both = reader.images([*drawn.real, *drawn.generated], encoder)
+    real, generated = both[: len(drawn)], both[len(drawn) :]
+    return FeatureTable(real, generated), real, generated
+
+
+def _by_name(values: Sequence[Value]) -> dict[str, Value]:
+    return {value.name: value for value in values}
