@@ -139,11 +139,13 @@ def our_prdc(real: Features, generated: Features) -> list[float]:
     return [getattr(shares, name) for name in SHARES]
 
 
-def seconds(metric: Callable[[], Any]) -> tuple[float, Any]:
-    """Processor time of all threads, and the values."""
-    start = time.process_time()
-    values = metric()
-    return time.process_time() - start, values
+def seconds(metric: Callable[[], Any], at_least: float = 0.0) -> tuple[float, Any]:
+    """Processor time of all threads for one call, and the values; the mean of as many calls as fill `at_least`."""
+    calls, start = 0, time.process_time()
+    while not calls or time.process_time() - start < at_least:
+        values = metric()
+        calls += 1
+    return (time.process_time() - start) / calls, values
 
 
 def race(ours: Metric, theirs: Metric, sides: tuple[Features, Features], repeats: int) -> dict[str, Any]:
@@ -151,7 +153,7 @@ def race(ours: Metric, theirs: Metric, sides: tuple[Features, Features], repeats
     times, apart = [], 0.0
     for repeat in range(repeats):
         order = (ours, theirs) if repeat % 2 == 0 else (theirs, ours)
-        taken = {metric: seconds(lambda metric=metric: metric(*sides)) for metric in order}
+        taken = {metric: seconds(lambda metric=metric: metric(*sides), at_least=0.5) for metric in order}
         times.append((taken[ours][0], taken[theirs][0]))
         apart = max(apart, float(np.abs(np.subtract(taken[ours][1], taken[theirs][1])).max()))
     return {

@@ -298,6 +298,10 @@ def test_a_training_set_finds_what_was_remembered(
     assert "training=halves@" in gap["signature"]
     without = overall(scored(file, place))
     assert "no training set is configured" in without["memorisation_gap_demodino"]["reason"]
+    assert "near_copies_demodino" in {name for name, one in found.items() if one["value"] is not None}
+    refused = score(file, place, "--training-data", "demo")
+    assert refused.exit_code == 2
+    assert "'demo' has 0 usable rows of split 'train'" in refused.stderr
     refused = score(file, place, "--training-data", tmp_path / "nowhere")
     assert refused.exit_code == 2
     assert "nowhere" in refused.stderr

@@ -43,7 +43,7 @@ def scoring_for(
         if protocol == "chexgenbench":
             return PublishedGeneration(settings, on_error)
         named = settings.training_data
-        training = Training(open_data(named, task.sets, settings)) if named else None
+        training = Training.of(open_data(named, task.sets, settings)) if named else None
         return SoundGeneration(settings, on_error, training)
     if protocol == "unix":
         return PublishedReport(settings, on_error)

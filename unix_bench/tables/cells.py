@@ -66,5 +66,6 @@ def interval(metric: Metric) -> str:
 
 
 def number(metric: Metric, value: float) -> str:
-    """With as many digits as its card says."""
-    return f"{value:.{metric_card(metric.name).digits}f}"
+    """With as many digits as its card says; what rounds to 0 has no sign."""
+    digits = metric_card(metric.name).digits
+    return f"{round(value, digits) + 0.0:.{digits}f}"

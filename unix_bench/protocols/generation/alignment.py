@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unix_bench.features import BioViLT
 from unix_bench.protocols.base import Ranking, Row, Value
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured
+from unix_bench.protocols.generation.encoders import stamp
 from unix_bench.scoring.image import cosine_similarity
 from unix_bench.scoring.statistics import Measure, image_flags, intervals, mean_of
 
@@ -41,7 +42,7 @@ class AlignmentMeter:
 
     @property
     def instruments(self) -> Mapping[str, str]:
-        return {self._encoder.column: self._encoder.digest}
+        return {self._encoder.column: stamp(self._encoder)}
 
     def definition(self, metric: str) -> dict[str, str]:
         return {

@@ -58,15 +58,21 @@ class Column:
         return Value(f"{metric}_{self.name}", value, reason)
 
 
-def frechet_values(column: Column, row: Row) -> list[Value]:
-    """FD with an interval for its expectation at this n, beside what sampling alone amounts to; overall its limit.
+def frechet_values(column: Column, row: Row, with_limit: bool = False) -> list[Value]:
+    """FD with an interval for its expectation at this n, beside what sampling alone amounts to.
 
     The floor compares halves of the real images, so what it is held against is the FD of as many images. FD is flagged
     where there are fewer than 2 d images, or the floor is more than half of that.
+
+    Args:
+        column: Whose features.
+        row: Whose images.
+        with_limit: FD of endlessly many images too.
     """
+    names = ("fd", "fd_half", "fd_floor", "kd_floor", *(["fd_inf"] if with_limit else []))
     reason = too_few(row, 2)
     if reason:
-        return [column.named(name, None, reason) for name in ("fd", "fd_half", "fd_floor", "kd_floor", "fd_inf")]
+        return [column.named(name, None, reason) for name in names]
     x, y = column.real[row.members], column.generated[row.members]
     found = FrechetJackknife(x, y, column.patients_of(row))
     try:
@@ -78,18 +84,21 @@ def frechet_values(column: Column, row: Row) -> list[Value]:
     biased = len(x) < 2 * column.dim or (half is not None and least is not None and least > half / 2.0)
     flags = column.flags(row)
     value = Value(f"fd_{column.name}", found.value, flags=[*([BIAS] if biased else []), *flags], ci=found.interval())
-    limit = found.limit() if row.pathology is None else None
-    return [
+    values = [
         value,
         column.named("fd_half", half, reason),
         column.named("fd_floor", least, reason),
         column.named("kd_floor", kernel, reason),
-        Value(f"fd_inf_{column.name}", limit.value, flags=flags, ci=limit.ci)
-        if limit is not None
-        else column.named(
-            "fd_inf", None, f"needs two blocks of whole patients with {1.1 * column.dim:.0f} images each"
-        ),
     ]
+    if with_limit:
+        limit = found.limit()
+        needed = f"needs two blocks of whole patients with {1.1 * column.dim:.0f} images each"
+        values.append(
+            column.named("fd_inf", None, needed)
+            if limit is None
+            else Value(f"fd_inf_{column.name}", limit.value, flags=flags, ci=limit.ci)
+        )
+    return values
 
 
 def kernel_values(column: Column, row: Row) -> list[Value]:

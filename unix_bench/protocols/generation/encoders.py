@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TypeAlias
 
 from unix_bench.data import DataSet
 from unix_bench.errors import UserError
@@ -37,31 +36,27 @@ NO_RAD_DINO = _how(RAD_DINO, "rad-dino")
 NO_BIOVIL_T = _how(BIOVIL_T, "biovil-t")
 NO_MEDSIGLIP = _how(MEDSIGLIP, "medsiglip")
 
-Found: TypeAlias = Encoder | Absent
-
 
 def rad_dino(settings: Settings, geometry: str = PAD) -> RadDino | Absent:
-    """RAD-DINO under one geometry."""
-    try:
-        return RadDino(find_rad_dino(settings), settings.cache, geometry, *_where(settings))
-    except UserError as error:
-        return _absent(NO_RAD_DINO, error, settings.rad_dino)
+    """RAD-DINO under one geometry; as all encoders here, absent where nobody configured it and its folder is nowhere.
+
+    Raises:
+        UserError: The folder that a setting names is not there, or what lies there is not this release.
+    """
+    place = _found(find_rad_dino, settings, settings.rad_dino, NO_RAD_DINO)
+    return place if isinstance(place, Absent) else RadDino(place, settings.cache, geometry, *_where(settings))
 
 
 def medsiglip(settings: Settings) -> MedSigLip | Absent:
-    """MedSigLIP, the judge of another family."""
-    try:
-        return MedSigLip(find_medsiglip(settings), settings.cache, PAD, *_where(settings))
-    except UserError as error:
-        return _absent(NO_MEDSIGLIP, error, settings.medsiglip)
+    """MedSigLIP, the judge of another family; raises as `rad_dino`."""
+    place = _found(find_medsiglip, settings, settings.medsiglip, NO_MEDSIGLIP)
+    return place if isinstance(place, Absent) else MedSigLip(place, settings.cache, PAD, *_where(settings))
 
 
 def biovil_t(settings: Settings) -> BioViLT | Absent:
-    """BioViL-T, which embeds images and texts in one space."""
-    try:
-        return BioViLT(find_biovil_t(settings), settings.cache, *_where(settings))
-    except UserError as error:
-        return _absent(NO_BIOVIL_T, error, settings.biovil_t)
+    """BioViL-T, which embeds images and texts in one space; raises as `rad_dino`."""
+    place = _found(find_biovil_t, settings, settings.biovil_t, NO_BIOVIL_T)
+    return place if isinstance(place, Absent) else BioViLT(place, settings.cache, *_where(settings))
 
 
 def judge(settings: Settings, geometry: str) -> Encoder:
@@ -70,19 +65,22 @@ def judge(settings: Settings, geometry: str) -> Encoder:
     return DemoDino(geometry) if isinstance(found, Absent) else found
 
 
+def stamp(encoder: Encoder) -> str:
+    """What an encoder is known by in the identity of a scoring: other weights or precision, another scoring."""
+    return encoder.digest if encoder.dtype == "float32" else f"{encoder.digest} {encoder.dtype}"
+
+
 def _where(settings: Settings) -> tuple[str, str]:
     return choose_device("auto"), settings.encoder_dtype
 
 
-def _absent(reason: str, error: UserError, stated: Path | None) -> Absent:
-    """Weights that nobody configured are absent; a place that was named and does not hold them is a mistake.
-
-    Raises:
-        UserError: The place was named in a setting of its own.
-    """
-    if stated is not None:
-        raise error
-    return Absent(reason, str(error))
+def _found(find: Callable[[Settings], Path], settings: Settings, stated: Path | None, reason: str) -> Path | Absent:
+    try:
+        return find(settings)
+    except UserError as error:
+        if stated is not None:
+            raise
+        return Absent(reason, str(error))
 
 
 @dataclass(frozen=True)
@@ -90,25 +88,35 @@ class Training:
     """Real images of the kind that models are trained on, to compare with beside the test set.
 
     Attributes:
-        data: The whole set; only rows of split "train" count where any row has a split.
+        tag: Name and content digest of the set.
+        restricted: Nothing that shows its images may leave the machine.
+        images: [m] files.
+        patients: [m] whose they are.
     """
 
-    data: DataSet
+    tag: str
+    restricted: bool
+    images: list[Path]
+    patients: list[str]
 
-    @cached_property
-    def _studies(self) -> list[tuple[Path, str]]:
-        split = any(study.split for study in self.data.studies)
-        chosen = [study for study in self.data.studies if not study.problem and (not split or study.split == "train")]
-        return [(study.inputs.image, patient_of(study)) for study in chosen]
+    @classmethod
+    def of(cls, data: DataSet) -> Training:
+        """The images of a set; only rows of split "train" count where any row has a split.
 
-    @property
-    def tag(self) -> str:
-        return f"{self.data.name}@{self.data.content_digest[:8]}"
-
-    @property
-    def images(self) -> list[Path]:
-        return [path for path, _ in self._studies]
-
-    @property
-    def patients(self) -> list[str]:
-        return [patient for _, patient in self._studies]
+        Raises:
+            UserError: There are fewer than two.
+        """
+        usable = [study for study in data.studies if not study.problem]
+        split = any(study.split for study in usable)
+        chosen = [study for study in usable if study.split == "train" or not split]
+        if len(chosen) < 2:
+            raise UserError(
+                f"training data '{data.name}' has {len(chosen)} usable rows of split 'train': name a set that has "
+                "them, or one without a split column"
+            )
+        return cls(
+            f"{data.name}@{data.content_digest[:8]}",
+            data.restricted,
+            [study.inputs.image for study in chosen],
+            [patient_of(study) for study in chosen],
+        )

@@ -26,7 +26,7 @@ from unix_bench.protocols.generation.column import (
     share_values,
     training_values,
 )
-from unix_bench.protocols.generation.encoders import Training
+from unix_bench.protocols.generation.encoders import Training, stamp
 from unix_bench.protocols.metered import Absent
 from unix_bench.scoring.image import FeatureTable, nearest_distances
 from unix_bench.scoring.statistics import intervals, mean_of, memorisation_gap
@@ -104,7 +104,7 @@ class JudgeMeter:
 
     @property
     def instruments(self) -> Mapping[str, str]:
-        return {self._encoder.column: self._encoder.digest}
+        return {self._encoder.column: stamp(self._encoder)}
 
     def definition(self, metric: str) -> dict[str, str]:
         kind = metric.removesuffix(f"_{self._encoder.column}")
@@ -124,66 +124,32 @@ class JudgeMeter:
             np.array(drawn.patients, dtype=str),
             np.array(drawn.known, dtype=bool),
         )
+        each = reader.each(f"measures of {column.name}", rows)
         if not self._whole:
-            return Measured([_by_name([*frechet_values(column, row), *kernel_values(column, row)]) for row in rows])
+            return Measured([_by_name([*frechet_values(column, row), *kernel_values(column, row)]) for row in each])
         training = reader.images(self._training.images, self._encoder) if self._training else None
         size = common_size(rows)
         found = []
-        for row in reader.each(f"measures of {column.name}", rows):
+        for row in each:
             values = [
-                *frechet_values(column, row),
+                *frechet_values(column, row, with_limit=row.pathology is None),
                 *kernel_values(column, row),
                 *share_values(column, row),
                 *common_values(column, row, size),
             ]
-            if training is not None:
+            if training is None:
+                values += [column.named(name, None, NO_TRAINING) for name in NEEDS_TRAINING]
+            else:
                 values += projected_values(column, row, training)
                 values += training_values(column, row, training) if row.pathology is None else []
             found.append(_by_name(values))
         columns: dict[str, Sequence[float]] = {}
         if self._training is not None and training is not None:
-            gap, columns = self._memorised(column, rows[0], training)
+            gap, columns = _memorised(column, rows[0], training, self._training.patients)
             found[0] |= gap
-        else:
-            for values_of_row in found:
-                values_of_row |= _by_name([column.named(name, None, NO_TRAINING) for name in NEEDS_TRAINING])
         own = -np.linalg.norm(column.generated.astype(np.float64) - column.real, axis=1)
         ranking = Ranking(f"likeness to the real image of the study ({column.name})", own.tolist())
         return Measured(found, columns, ranking)
-
-    def _memorised(
-        self, column: Column, whole: Row, training: Features
-    ) -> tuple[dict[str, Value], dict[str, Sequence[float]]]:
-        """Are drawn images nearer to training images than to as many held-out ones of other patients?"""
-        assert self._training is not None
-        both = set(column.patients.tolist()) & set(self._training.patients)
-        try:
-            if both:
-                raise ValueError(f"{len(both)} patients are in the test set and in the training set too")
-            gap = memorisation_gap(
-                column.generated,
-                column.real,
-                training,
-                column.patients.tolist(),
-                self._training.patients,
-                seed=SEED,
-            )
-        except ValueError as error:
-            return _by_name([column.named(name, None, str(error)) for name in MEMORISED]), {}
-        usual = np.quantile(nearest_distances(column.real, training), NEAR)
-        near = mean_of(gap.nearest_training < usual)
-        values = [
-            Value(
-                f"near_copies_{column.name}",
-                near.value(),
-                ci=intervals([near], column.patients.tolist(), SEED)[0],
-                flags=column.flags(whole),
-            ),
-            Value(f"memorisation_gap_{column.name}", gap.value, ci=gap.ci, flags=column.flags(whole)),
-            column.named("nearest_training", gap.to_training),
-            column.named("nearest_held_out", gap.to_held_out),
-        ]
-        return _by_name(values), {f"nearest_training_{column.name}": gap.nearest_training.tolist()}
 
 
 class AbsentMeter:
@@ -216,3 +182,26 @@ def _features(encoder: Encoder, drawn: Drawings, reader: FeatureReader) -> tuple
 
 def _by_name(values: Sequence[Value]) -> dict[str, Value]:
     return {value.name: value for value in values}
+
+
+def _memorised(
+    column: Column, whole: Row, training: Features, training_patients: list[str]
+) -> tuple[dict[str, Value], dict[str, Sequence[float]]]:
+    """Are drawn images nearer to training images than to as many held-out ones of other patients?"""
+    patients = column.patients.tolist()
+    both = len(set(patients) & set(training_patients))
+    try:
+        if both:
+            raise ValueError(f"{both} patients are in the test set and in the training set too")
+        gap = memorisation_gap(column.generated, column.real, training, patients, training_patients, seed=SEED)
+    except ValueError as error:
+        return _by_name([column.named(name, None, str(error)) for name in MEMORISED]), {}
+    usual = np.quantile(nearest_distances(column.real, training), NEAR)
+    near, flags = mean_of(gap.nearest_training < usual), column.flags(whole)
+    values = [
+        Value(f"near_copies_{column.name}", near.value(), ci=intervals([near], patients, SEED)[0], flags=flags),
+        Value(f"memorisation_gap_{column.name}", gap.value, ci=gap.ci, flags=flags),
+        column.named("nearest_training", gap.to_training),
+        column.named("nearest_held_out", gap.to_held_out),
+    ]
+    return _by_name(values), {f"nearest_of_all_training_{column.name}": gap.nearest_training.tolist()}

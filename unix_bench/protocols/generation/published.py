@@ -20,7 +20,7 @@ from unix_bench.features import BioViLT, Encoder, SpecialTokenInText, TextTooLon
 from unix_bench.protocols.base import Pair, Row, Samples, Value, labelled_rows
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, ImageMeter, Measured
 from unix_bench.protocols.generation.column import NEIGHBOURS, SHARES
-from unix_bench.protocols.generation.encoders import SQUASH, biovil_t, judge, rad_dino
+from unix_bench.protocols.generation.encoders import SQUASH, biovil_t, judge, rad_dino, stamp
 from unix_bench.protocols.generation.judges import AbsentMeter
 from unix_bench.protocols.generation.scoring import GenerationScoring
 from unix_bench.protocols.metered import Absent
@@ -99,7 +99,7 @@ class PublishedJudge:
 
     @property
     def instruments(self) -> Mapping[str, str]:
-        return {self._encoder.name: self._encoder.digest}
+        return {self._encoder.name: stamp(self._encoder)}
 
     def definition(self, metric: str) -> dict[str, str]:
         kind = metric.removesuffix(f"_{self._encoder.name}")
@@ -210,7 +210,7 @@ class PublishedAlignment:
 
     @property
     def instruments(self) -> Mapping[str, str]:
-        return {self._encoder.name: self._encoder.digest}
+        return {self._encoder.name: stamp(self._encoder)}
 
     def definition(self, metric: str) -> dict[str, str]:
         return {

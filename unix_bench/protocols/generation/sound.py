@@ -26,7 +26,7 @@ class SoundGeneration(GenerationScoring):
             raise UserError("--on-error score-zero has no meaning for FD, KD and PRDC, which only a set of images has")
         self.on_error: OnError = on_error or "drop-pair"
         self.training = training.tag if training else None
-        self.restricted = training is not None and training.data.restricted
+        self.restricted = training is not None and training.restricted
         main = judge(settings, PAD)
         super().__init__(
             [
