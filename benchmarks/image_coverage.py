@@ -1,12 +1,12 @@
 """How often the 95 % intervals of image metrics hold the truth, in a made-up world whose truth is known.
 
     python benchmarks/image_coverage.py [--sizes 0 300 100 30] [--worlds perfect mirrored unequal narrow] [--trials 400]
-                                        [--replicates 1000] [--seed 0] [--json]
+                                        [--replicates 1000] [--seed 0] [--columns 16] [--json]
 
-Features are normal, d = 16 with a spectrum 1 / i, alike within a patient (correlation 0.5, real and generated images
-alike) and between an image and the one drawn for its prompt (0.4). Size 0 is the whole test set: 289 patients of
-log-normal size, about 10 images each and a few above 50. The others are findings with so many images, of patients of
-log-normal size, 1 to about 15 images. Patients and their sizes are drawn anew in each trial.
+Features are normal, d = 16 (--columns) with a spectrum 1 / i, alike within a patient (correlation 0.5, real and
+generated images alike) and between an image and the one drawn for its prompt (0.4). Size 0 is the whole test set: 289
+patients of log-normal size, about 10 images each and a few above 50. The others are findings with so many images, of
+patients of log-normal size, 1 to about 15 images. Patients and their sizes are drawn anew in each trial.
 
 Two models draw the same prompts. `perfect`: both as the real images are. `mirrored`: both slightly wrong, in opposite
 directions, so equal in distance and yet not exchangeable. `unequal`: one far off, the other slightly wrong. `narrow`:
@@ -175,14 +175,17 @@ def simulate(images: int, world: str, trials: int, replicates: int, seed: int) -
 
 
 def main() -> None:
+    global DIM
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[0, 300, 100, 30])
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=list(WORLDS))
     parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--columns", type=int, default=DIM, help="dimensions of the features")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
+    DIM = asked.columns
     for images in asked.sizes:
         for world in asked.worlds:
             for row in simulate(images, world, asked.trials, asked.replicates, asked.seed):

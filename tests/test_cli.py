@@ -86,7 +86,7 @@ def test_results_are_complete_signed_and_the_same_again() -> None:
     for one in results["metrics"]:
         assert (one["value"] is None) == (one["reason"] is not None)
         assert f"n={one['n']};" in one["signature"]
-        encoder = "demodino@" if "demodino" in one["name"] else one["name"].split("_")[-1].replace("squash", "raddino")
+        encoder = "demodino" if "demodino" in one["name"] else one["name"].split("_")[-1].replace("squash", "raddino")
         assert f"encoder={encoder}" in one["signature"]
     stored = next(Path("one").glob("*/scores/*/results.json"))
     assert json.loads(stored.read_text()) == results

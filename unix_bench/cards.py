@@ -85,7 +85,7 @@ class TaskCard(Card):
     """
 
     aliases: list[str] = []
-    kind: Literal["report", "generation"]
+    kind: Literal["report", "generation", "probe"]
     version: int = Field(ge=1)
     protocols: dict[str, int] = Field(min_length=1)
     instruction: str | None = None

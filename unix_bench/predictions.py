@@ -13,7 +13,7 @@ from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies, look_at_images, new_record
 from unix_bench.prediction_files import REFERENCE, Line, read_predictions
-from unix_bench.records import WRITER, RunFolder, Sample
+from unix_bench.records import WRITER, RunFolder, Sample, describe_code
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter, adapter_for
@@ -44,6 +44,8 @@ def import_predictions(
     """
     task = registry.task(task_name)
     adapter = adapter_for(task)
+    if adapter.takes_no_predictions:
+        raise UserError(adapter.takes_no_predictions)
     data = open_data(data_name, task.sets, settings)
     eligible = eligible_studies(data, adapter, None, limit)
     lines = read_predictions(file, data)
@@ -72,7 +74,8 @@ def import_predictions(
     if adapter.reads_reference_images:
         check = look_at_images(eligible, settings, skip_bad_images, quiet)
         bad_images, pixel_digest = check.unreadable, check.pixel_digest
-    run = RunFolder.create(settings.results, new_record(spec, data, pixel_digest, demo=False))
+    begun = new_record(spec, data, pixel_digest, demo=False).model_copy(update={"code": describe_code()})
+    run = RunFolder.create(settings.results, begun)
     if run.record().pixel_digest != pixel_digest:
         print(
             f"WARNING: the images differ from those that {run.id} began with, in {run.record().data_path}, "

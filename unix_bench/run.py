@@ -17,7 +17,7 @@ from unix_bench.execution import (
     set_arithmetic,
 )
 from unix_bench.plan import Plan, PredictOptions, look_at_images, new_record
-from unix_bench.records import WRITER, RunFolder, Sample
+from unix_bench.records import WRITER, PhaseLog, RunFolder, Sample, describe_code
 from unix_bench.settings import Settings
 from unix_bench.spec import sample_seed
 
@@ -29,7 +29,9 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolde
         UserError: An image cannot be read, the weights do not load, or the disk is full.
         TooManyFailures: A sample failed, and the first failure was to end the run.
     """
-    check = look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
+    log = PhaseLog()
+    with log.phase("checking images", len(plan.eligible)):
+        check = look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
     found = RunFolder(settings.results / plan.spec.run_id).samples()
     settled = {identity for identity, sample in found.items() if sample.error is None} | set(check.unreadable)
     left = [
@@ -38,13 +40,19 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolde
         if any(study.id not in settled for study in batch)
     ]
     unreadable = [study for study in plan.eligible if study.id in check.unreadable]
-    model = _load(plan) if left else None  # before anything is written: weights that do not fit leave no trace
-    run = RunFolder.create(settings.results, new_record(plan.spec, plan.data, check.pixel_digest, plan.identity.demo))
+    model = None
+    if left:  # before anything is written: weights that do not fit leave no trace
+        with log.phase("loading weights"):
+            model = _load(plan)
+    begun = new_record(plan.spec, plan.data, check.pixel_digest, plan.identity.demo)
+    origin = {"weights_path": str(plan.weights.resolve()), "code": describe_code()}
+    run = RunFolder.create(settings.results, begun.model_copy(update=origin))
     if run.record().pixel_digest != check.pixel_digest:
         print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
     if not left and all(study.id in found for study in unreadable):
         return run
     run.forget_results()
+    log.open(run.path)
 
     def work(studies: Sequence[Study]) -> Sequence[Any]:
         seeds = [sample_seed(plan.spec.seed, plan.spec.task, study.id) for study in studies]
@@ -55,10 +63,15 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolde
         run.append(WRITER, samples)
         failed = [sample for sample in samples if sample.error is not None]
         line.advance(len(samples), failed=len(failed))
+        phase.advance(len(samples))
         if failed and options.stop_at_failure:
             raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail stops there")
 
-    with ProgressLine(f"{plan.spec.model}, {plan.spec.task}", sum(map(len, left)), options.quiet) as line:
+    total = sum(map(len, left))
+    with (
+        log.phase("predicting") as phase,
+        ProgressLine(f"{plan.spec.model}, {plan.spec.task}", total, options.quiet) as line,
+    ):
         if unreadable:
             record([Outcome(study, error=check.unreadable[study.id]) for study in unreadable])
         run_inline([[study for study in batch if study.id not in check.unreadable] for batch in left], work, record)

@@ -15,8 +15,8 @@ from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.pictures import draw_figures
 from unix_bench.plan import eligible_studies
-from unix_bench.protocols import Pair, Row, Scored, Scoring, Value, choose_protocol, covers, scoring_for
-from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
+from unix_bench.protocols import Pair, Ranking, Row, Scored, Scoring, Value, choose_protocol, covers, scoring_for
+from unix_bench.records import Counts, Metric, PhaseLog, Results, RunFolder, RunRecord, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError, ScoreSpec, Uncertain
 from unix_bench.tasks import TaskAdapter, adapter_for
@@ -52,7 +52,7 @@ def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[
         UserError: There is no such protocol, or a required metric cannot be computed here; says why.
     """
     protocol = choose_protocol(task, options.protocol)
-    scoring = scoring_for(task, protocol, options.on_error, options.allow_external, settings)
+    scoring = scoring_for(task, protocol, options.on_error, options.allow_external, settings, options.quiet)
     for metric in options.require:
         try:
             reason = scoring.why_not(metric)
@@ -65,12 +65,63 @@ def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[
     return protocol, scoring
 
 
+@dataclass(frozen=True)
+class Job:
+    """A scoring that can start.
+
+    Attributes:
+        spec: What it will be, unless an instrument fails.
+    """
+
+    run: RunFolder
+    record: RunRecord
+    adapter: TaskAdapter
+    scoring: Scoring
+    data: DataSet
+    subset: Subset | None
+    eligible: list[Study]
+    spec: ScoreSpec
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What a scoring gives, not yet written.
+
+    Attributes:
+        per_sample: Columns of `samples.parquet`.
+    """
+
+    spec: ScoreSpec
+    results: Results
+    per_sample: dict[str, list[object]]
+    pairs: list[Pair]
+    rows: list[Row]
+    ranking: Ranking | None
+
+
 def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     """Score a run, or read the results where it was scored in this way before.
 
     Raises:
         UserError: The run is unfinished, its data changed, or the policy has no meaning for the task.
         TooManyFailures: A sample failed, and `on_error` is `fail`.
+    """
+    job = plan_scoring(run, options, settings)
+    known = run.results(job.spec.folder)
+    if known is not None:
+        return known
+    with PhaseLog(run.path).phase("scoring", len(job.eligible), job.spec.protocol):
+        found = derive(job, options)
+        figures = draw_figures(run, found.results, found.pairs, found.rows, found.ranking)
+        run.write_results(found.spec.folder, found.results, _parquet(found.per_sample), figures)
+    return found.results
+
+
+def plan_scoring(run: RunFolder, options: ScoreOptions, settings: Settings) -> Job:
+    """Find everything that a scoring needs.
+
+    Raises:
+        UserError: The data changed since the run was predicted, or the policy has no meaning for the task.
     """
     record = run.record()
     task = registry.task(str(record.predict_spec["task"]))
@@ -90,26 +141,33 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
         uncertain=options.uncertain,
         on_error=scoring.on_error,
     )
-    known = run.results(spec.folder)
-    if known is not None:
-        return known
+    return Job(run, record, adapter, scoring, data, subset, eligible, spec)
 
-    samples = _finished_samples(run, eligible)
+
+def derive(job: Job, options: ScoreOptions) -> Derived:
+    """Compute the results of a scoring from the samples; nothing is written.
+
+    Raises:
+        UserError: The run is unfinished.
+        TooManyFailures: A sample failed, and `on_error` is `fail`.
+    """
+    record, scoring, data, eligible, spec = job.record, job.scoring, job.data, job.eligible, job.spec
+    samples = _finished_samples(job.run, eligible)
     failed = [study.id for study in eligible if samples[study.id].error is not None]
     if failed and options.on_error == "fail":
         raise TooManyFailures(f"{failed[0]} failed ({samples[failed[0]].error}), and --on-error fail allows none")
     pairs = scoring.pairs({study.id: study for study in data.studies}, eligible, samples)
     rows = scoring.rows(pairs, options.per_pathology, options.uncertain)
-    scored = scoring.score(run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
+    scored = scoring.score(job.run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
     if scored.failed:  # kept apart, so that the next scoring does not take these results for what it would find
         spec = replace(spec, absent={**spec.absent, **scored.failed})
-    considered = [study for study in data.studies if subset is None or study.id in subset.ids]
+    considered = [study for study in data.studies if job.subset is None or study.id in job.subset.ids]
     if record.predict_spec["limit"]:
         considered = considered[: considered.index(eligible[-1]) + 1]
-    skipped = sum(adapter.lacks(study) is not None for study in considered)
+    skipped = sum(job.adapter.lacks(study) is not None for study in considered)
     counts = Counts(total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped)
     results = Results(
-        run=run.id,
+        run=job.run.id,
         predict_spec=record.predict_spec,
         score_spec=asdict(spec),
         demo=record.demo or scoring.stand_in,
@@ -121,10 +179,7 @@ def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
             for value in values
         ],
     )
-    per_sample = _parquet(_per_sample(samples, eligible, pairs, scored))
-    figures = draw_figures(run, results, pairs, rows, scored.ranking)
-    run.write_results(spec.folder, results, per_sample, figures)
-    return results
+    return Derived(spec, results, _per_sample(samples, eligible, pairs, scored), pairs, rows, scored.ranking)
 
 
 def _per_sample(
@@ -205,6 +260,7 @@ def _metric(
     value: Value, row: Row, spec: ScoreSpec, record: RunRecord, scoring: Scoring, data: DataSet, counts: Counts
 ) -> Metric:
     predicted = record.predict_spec
+    n = len(row.members) if value.n is None else value.n
     definition = {
         "protocol": f"{spec.protocol}.{spec.protocol_version}",
         "task": f"{predicted['task']}.{predicted['task_version']}",
@@ -214,7 +270,7 @@ def _metric(
         **({"subset": str(predicted["subset"])} if predicted["subset"] else {}),
         **({"pixels": spec.pixels[:8]} if spec.pixels else {}),
         **({"row": row.rule} if row.rule else {}),
-        "n": str(len(row.members)),
+        "n": str(n),
         "failed": str(counts.failed),
         "on_error": spec.on_error,
         "seed": str(predicted["seed"]),
@@ -225,7 +281,7 @@ def _metric(
         value=number,
         ci=value.ci,
         sd=value.sd,
-        n=len(row.members),
+        n=n,
         support=value.support,
         pathology=row.pathology,
         flags=value.flags,

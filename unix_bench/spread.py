@@ -16,12 +16,14 @@ class MetricSpread:
     Attributes:
         ci: Interval of the first seed's value: the chance in the choice of patients.
         spread: Over the seeds' values: the chance in the sampling. None where a seed has no value.
+        flags: Of any seed's value.
     """
 
     name: str
     pathology: str | None
     ci: tuple[float, float] | None
     spread: Spread | None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ def summarise(runs: Sequence[Results]) -> SeedSummary:
         same = [of_run[name, pathology] for of_run in by_name if (name, pathology) in of_run]
         values = [metric.value for metric in same if metric.value is not None]
         spread = between_seeds(values) if len(values) == len(runs) else None
-        metrics.append(MetricSpread(name, pathology, first.ci, spread))
+        flags = tuple(dict.fromkeys(flag for metric in same for flag in metric.flags))
+        metrics.append(MetricSpread(name, pathology, first.ci, spread, flags))
     seeds = [int(results.predict_spec["seed"]) for results in runs]
     return SeedSummary(str(spec["model"]), str(spec["task"]), str(spec["data"]), seeds, metrics)

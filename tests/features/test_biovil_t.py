@@ -223,7 +223,20 @@ def test_the_middle_is_cut_out(size: tuple[int, int], resized: tuple[int, int], 
     image = Image.fromarray(values)
     box = (*corner, corner[0] + 448, corner[1] + 448)
     expected = np.asarray(image.resize(resized, Image.Resampling.BILINEAR).crop(box), dtype=np.float32) / 255
-    np.testing.assert_allclose(prepare_image(image), expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(prepare_image(image, "centre-crop"), expected, rtol=0, atol=1e-7)
+
+
+def test_the_whole_image_is_shown() -> None:
+    """Real images are seldom square and drawn ones are: neither loses a margin, nor its proportions."""
+    values = np.zeros((512, 1024), dtype=np.uint8)
+    values[:, :40] = 255
+    shown = prepare_image(Image.fromarray(values))
+    rows = np.flatnonzero(shown.max(axis=1) > 0.5)
+    assert (rows.min(), rows.max()) == (112, 335)
+    assert (shown[200, :16] > 0.5).all()
+    assert prepare_image(Image.fromarray(values), "centre-crop").max() == 0.0
+    with pytest.raises(ValueError, match="geometry"):
+        BioViLT(Path("x"), Path("x"), "squash-299")
 
 
 @pytest.mark.parametrize(

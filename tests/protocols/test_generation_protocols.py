@@ -22,7 +22,16 @@ from unix_bench.data import DEMO, FINDINGS, open_image, read_folder
 from unix_bench.features import BioViLT, DemoDino, MedSigLip, RadDino
 from unix_bench.protocols.generation.alignment import with_other_prompts
 from unix_bench.protocols.generation.published import published_row
-from unix_bench.scoring.image import frechet_distance, kernel_distance, prdc
+from unix_bench.scoring.image import (
+    FeatureTable,
+    floors,
+    frechet_distance,
+    kernel_distance,
+    kernel_sums,
+    nearest_distances,
+    prdc,
+)
+from unix_bench.scoring.statistics import frechet_interval, kernel_interval, near_share
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "image_metrics"
 OPEN_CXR = Path(__file__).parents[3] / "shared" / "data" / "open_cxr"
@@ -213,6 +222,7 @@ def test_published_duplicates_failures_and_no_intervals(tmp_path: Path) -> None:
     paths = [study.inputs.image for study in DEMO_IMAGES][:64]
     prompts = [f"prompt {index // 2 if index < 8 else index}" for index in range(32)]
     labels: dict[str, list[int | None]] = {"Edema": [int(index % 2 == 0) for index in range(32)]}
+    labels["Fracture"] = [int(index % 2 == 1) for index in range(32)]
     drawn: list[Path | None] = [*paths[32:63], None]
     file, place = folder_of(tmp_path / "half", paths[:32], drawn, prompts, labels)
     results = scored(file, place, "--protocol", "chexgenbench", "--per-pathology", "--max-failed", "0.5")
@@ -221,6 +231,9 @@ def test_published_duplicates_failures_and_no_intervals(tmp_path: Path) -> None:
     assert found[None, "fd_demodino"]["n"] == 32
     # The first row of each doubled prompt is labelled, so both of its images count.
     assert found["Edema", "fd_demodino"]["n"] == 16 + 4
+    assert found["Edema", "fd_demodino"]["support"] == 16  # real images, one a prompt
+    # The second row of a doubled prompt is labelled, and does not count.
+    assert found["Fracture", "fd_demodino"]["n"] == 12
     assert all(one["ci"] is None for one in found.values())
     encoder = DemoDino("squash-299")
     black = Image.new("RGB", (299, 299))
@@ -360,6 +373,10 @@ def test_every_encoder_through_its_own_loading(
         assert found[None, name]["value"] == pytest.approx(float(cosines.mean()), abs=1e-5)
         low, high = found[None, name]["ci"]
         assert low < found[None, name]["value"] < high
+    others = with_other_prompts(
+        model.encode(images["drawn"]).numpy(), texts.numpy(), [f"prompt {index}" for index in range(24)]
+    )
+    assert found[None, "alignment_shuffled_biovilt"]["value"] == pytest.approx(float(others.mean()), abs=1e-5)
     samples = pd.read_parquet(next(Path("results/runs").glob("*/scores/sound-*/samples.parquet")))
     assert samples["alignment_biovilt"].mean() == pytest.approx(found[None, "alignment_biovilt"]["value"])
     figures = next(Path("results/runs").glob("*/scores/sound-*/figures"))
@@ -370,7 +387,8 @@ def test_every_encoder_through_its_own_loading(
     shards = list(zip(np.array_split(x, 4), np.array_split(y, 4), strict=True))
     expected = float(np.mean([round(frechet_distance(*pair), 3) for pair in shards]))
     assert published["fd_raddino"]["value"] == pytest.approx(expected, abs=2e-3)
-    rounded = np.round((model.encode(images["drawn"]) * texts).sum(dim=1).numpy(), 3)
+    cropped = BioViLT(weights / "biovil-t", tmp_path, "centre-crop").encode(images["drawn"])
+    rounded = np.round((cropped * texts).sum(dim=1).numpy(), 3)
     assert published["alignment_biovilt"]["value"] == pytest.approx(round(float(rounded.mean()), 3), abs=1.1e-3)
 
 
@@ -400,3 +418,142 @@ def test_weights_that_are_named_and_not_there(
         refused = score(file, place, "--require", metric)
         assert refused.exit_code == 2
         assert said in refused.stderr
+
+
+def test_an_unreadable_real_image_is_black_as_published(tmp_path: Path) -> None:
+    """The published scripts take it for a black image, so nobody has to say what to do with it."""
+    paths = [study.inputs.image for study in DEMO_IMAGES][:40]
+    file, place = folder_of(tmp_path / "half", paths[:20], paths[20:])
+    (place / f"real3{paths[3].suffix}").write_bytes(b"no image")
+    assert score(file, place).exit_code == 2
+    results = scored(file, place, "--protocol", "chexgenbench", "--max-failed", "0.5")
+    assert (results["counts"]["ok"], results["counts"]["failed"]) == (19, 1)
+    black = Image.new("RGB", (299, 299))
+    encoder = DemoDino("squash-299")
+    sides = [
+        [black if i == 3 else open_image(path) for i, path in enumerate(side)] for side in (paths[:20], paths[20:])
+    ]
+    x, y = (encoder.encode(side).numpy() for side in sides)
+    shards = zip(np.array_split(x, 4), np.array_split(y, 4), strict=True)
+    expected = float(np.mean([round(frechet_distance(*pair), 3) for pair in shards]))
+    assert overall(results)["fd_demodino"]["value"] == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, list[Path], list[Path], list[str]]:
+    """Ninety pairs of 18 patients: more than twice as many as the encoder has dimensions; one finding is rare."""
+    rng = np.random.default_rng(3)
+    place = tmp_path_factory.mktemp("clustered")
+    patients = [f"p{index // 5}" for index in range(90)]
+    sides: list[list[Path]] = []
+    for side in ("real", "drawn"):
+        shared = rng.integers(0, 256, size=(18, 6, 6))
+        paths = []
+        for index in range(90):
+            own = rng.integers(0, 256, size=(6, 6))
+            mixed = (0.6 * shared[index // 5] + 0.4 * own) * (0.8 if side == "drawn" else 1.0)
+            image = Image.fromarray(mixed.astype(np.uint8)).resize((90, 120), Image.Resampling.BICUBIC)
+            paths.append(place / f"{side}-{index}.png")
+            image.save(paths[-1])
+        sides.append(paths)
+    labels: dict[str, list[int | None]] = {
+        "Edema": [int(index % 3 == 0) for index in range(90)],
+        "Fracture": [int(index % 6 == 0) for index in range(90)],
+    }
+    file, folder = folder_of(place / "folder", *sides, labels=labels, patients=patients)
+    return file, folder, sides[0], sides[1], patients
+
+
+Clustered = tuple[Path, Path, list[Path], list[Path], list[str]]
+
+
+def test_floors_flags_intervals_and_the_common_n(clustered: Clustered) -> None:
+    """Every number of a row against the functions on the row's own features and patients."""
+    file, folder, real, drawn, patients = clustered
+    found = cells(scored(file, folder, "--per-pathology"))
+    encoder = DemoDino()
+    x, y = (encoder.encode([open_image(path) for path in side]).numpy() for side in (real, drawn))
+    for pathology, rows in ((None, np.arange(90)), ("Edema", np.arange(0, 90, 3)), ("Fracture", np.arange(0, 90, 6))):
+        own = [patients[row] for row in rows]
+
+        def value(kind: str, pathology: str | None = pathology) -> dict[str, Any]:
+            return found[pathology, f"{kind}_demodino"]
+
+        expected = floors(x[rows], y[rows], own, seed=0)
+        assert value("fd_floor")["value"] == pytest.approx(expected.fd, rel=1e-3)
+        assert value("fd_half")["value"] == pytest.approx(expected.fd_at_half, rel=1e-3)
+        assert value("kd_floor")["value"] == pytest.approx(expected.kd, rel=1e-2)
+        biased = len(rows) < 64 or expected.fd > expected.fd_at_half / 2
+        assert ("bias-dominated" in value("fd")["flags"]) == biased
+        assert value("kd")["ci"] == pytest.approx(kernel_interval(kernel_sums(x[rows], y[rows], own)), rel=1e-2)
+        assert value("fd")["ci"] == pytest.approx(frechet_interval(x[rows], y[rows], own), rel=1e-2)
+        common = FeatureTable(x, y).prdc_at(15, 20, 0, rows, rows)
+        assert "common_n=15;" in value("density_common")["signature"]
+        if len(rows) > 15:
+            assert value("density_common")["value"] == pytest.approx(common.mean.density, abs=0.02)
+            assert value("density_common")["sd"] == pytest.approx(common.deviation.density, abs=0.02)
+        else:  # one subsample is the row itself: nothing to vary
+            assert value("density_common")["value"] == value("density")["value"]
+            assert value("density_common")["sd"] is None
+    assert "bias-dominated" not in found[None, "fd_demodino"]["flags"]
+    assert "bias-dominated" in found["Edema", "fd_demodino"]["flags"]
+
+
+def test_patients_that_are_not_named(clustered: Clustered, tmp_path: Path) -> None:
+    """One missing patient is said, and the others still cluster the interval."""
+    file, folder, *_ = clustered
+    named = overall(scored(file, folder))["kd_demodino"]
+    other = Path(shutil.copytree(folder, tmp_path / "folder"))
+    shutil.copytree(file.parent, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("folder"))
+    manifest = pd.read_csv(other / "manifest.csv", dtype=str)
+    manifest.loc[0, "patient_id"] = None
+    manifest.to_csv(other / "manifest.csv", index=False)
+    found = overall(scored(tmp_path / file.name, other))
+    for kind in ("kd", "fd"):
+        assert "patients-unknown" in found[f"{kind}_demodino"]["flags"]
+    assert np.ptp(found["kd_demodino"]["ci"]) == pytest.approx(np.ptp(named["ci"]), rel=0.2)
+
+
+def test_training_images_in_full(clustered: Clustered, tmp_path: Path) -> None:
+    """Restriction is inherited, no id leaves, changed pixels are another scoring, shared patients are refused."""
+    file, folder, real, drawn, patients = clustered
+    _, training = folder_of(tmp_path / "a" / "set", real[:30], [], patients=[f"t{index // 2}" for index in range(30)])
+    first = scored(file, folder, "--training-data", training)
+    found, encoder = overall(first), DemoDino()
+    x, y = (encoder.encode([open_image(path) for path in side]).numpy() for side in (real, drawn))
+    near = near_share(nearest_distances(y, x[:30]), nearest_distances(x, x[:30]), patients, seed=0)
+    assert found["near_copies_demodino"]["value"] == pytest.approx(near.value, abs=0.02)
+    assert found["kd_train_demodino"]["value"] == pytest.approx(kernel_distance(x, x[:30]), rel=0.02)
+    assert found["fd_train_demodino"]["flags"] == ["bias-dominated"]
+    assert found["fd_train_demodino"]["value"] > 0.0
+    assert not first["restricted"]
+    Image.new("L", (40, 40), 99).save(training / "real0.png")
+    second = scored(file, folder, "--training-data", training)
+    assert overall(second)["nearest_training_demodino"]["value"] != found["nearest_training_demodino"]["value"]
+    (training / "dataset.toml").unlink()
+    assert scored(file, folder, "--training-data", training)["restricted"]
+    _, shared = folder_of(tmp_path / "b" / "set", real[:20], [], patients=patients[:20])
+    refused = scored(file, folder, "--training-data", shared)
+    assert "4 patients are in the test set" in overall(refused)["memorisation_gap_demodino"]["reason"]
+    assert '"p0"' not in json.dumps(refused)
+    assert "'p0'" not in json.dumps(refused)
+    (shared / "real1.png").write_bytes(b"broken")
+    said = score(file, folder, "--training-data", shared)
+    assert "WARNING: 1 of 20 training images are left out" in said.stderr
+    pointless = score(file, folder, "--training-data", shared, "--protocol", "chexgenbench")
+    assert pointless.exit_code == 2
+    assert "--training-data has no meaning for generation under chexgenbench" in pointless.stderr
+    missing = score(file, folder, "--require", "memorisation_gap_demodino")
+    assert missing.exit_code == 2
+    assert "no training set is configured" in missing.stderr
+
+
+def test_findings_are_ranked_by_kd(clustered: Clustered) -> None:
+    file, folder, *_ = clustered
+    result = score(file, folder, "--per-pathology")
+    rows = {line.split("│")[1].strip(): line for line in result.stdout.splitlines() if line.startswith("│")}
+    ranks = [int(rows[name].split("│")[-2]) for name in ("Edema", "Fracture")]
+    found = cells(scored(file, folder, "--per-pathology"))
+    nearer = found["Edema", "kd_demodino"]["value"] < found["Fracture", "kd_demodino"]["value"]
+    assert ranks == ([1, 2] if nearer else [2, 1])
+    assert rows["Overall"].split("│")[-2].strip() == ""

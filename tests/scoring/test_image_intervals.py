@@ -269,11 +269,12 @@ def test_bad_arguments_are_refused() -> None:
 
 
 def test_flags() -> None:
-    few, many = int(FEW_PATIENTS) - 1, int(FEW_PATIENTS)
-    assert image_flags([str(i) for i in range(few)], few) == ["few-patients"]
-    assert image_flags([str(i) for i in range(many)], many) == []
-    assert image_flags([str(i) for i in range(many)] + ["0"] * 100, many + 100) == ["few-patients"]
-    assert image_flags(None, many) == ["patients-unknown"]
+    few, many = ([str(i) for i in range(n)] for n in (int(FEW_PATIENTS) - 1, int(FEW_PATIENTS)))
+    assert image_flags(few, True) == ["few-patients"]
+    assert image_flags(many, True) == []
+    assert image_flags([*many, *["0"] * 100], True) == ["few-patients"]
+    assert image_flags(many, False) == ["patients-unknown"]
+    assert image_flags([], False) == ["patients-unknown", "few-patients"]
 
 
 def test_real_images_split_in_halves() -> None:

@@ -14,10 +14,16 @@ FOLDER = click.Path(path_type=Path)
 ON_ERROR = ("drop-pair", "fail", "score-zero")
 SKIPPING = ("drop-pair", "score-zero")  # said aloud, they let a damaged image be a failed sample
 
+
+def admits_bad_images(on_error: str | None, protocol: str | None) -> bool:
+    """May a damaged image of the data be a failed sample? As published, it is a black one."""
+    return on_error in SKIPPING or protocol == "chexgenbench"
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 results_option = click.option("--results", type=FOLDER, help="Folder of the runs.  [default: results/runs]")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
-task_option = click.option("--task", help="report (or understanding) or generation.")
+task_option = click.option("--task", help="report (or understanding), generation or probe.")
 data_option = click.option("--data", help="Name of a data set, or a folder with a manifest.csv.", metavar="NAME|PATH")
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N eligible studies.", metavar="N"

@@ -10,7 +10,7 @@ import click
 from unix_bench.cli.group import main
 from unix_bench.cli.options import (
     FOLDER,
-    SKIPPING,
+    admits_bad_images,
     data_option,
     json_option,
     limit_option,
@@ -67,7 +67,7 @@ def run(
 ) -> None:
     """Predict and score. A finished run is not predicted again; an interrupted one goes on."""
     if task is None:
-        raise UserError("--task is missing: say report or generation")
+        raise UserError("--task is missing: say report, generation or probe")
     settings = settings_from(results=results, training_data=options.pop("training_data"))
     from unix_bench.benchmark import benchmark, plan_all
     from unix_bench.plan import PredictOptions
@@ -83,7 +83,7 @@ def run(
             weights,
             seed=seed,
             overrides=_pairs(overrides),
-            skip_bad_images=on_error in SKIPPING,
+            skip_bad_images=admits_bad_images(on_error, options["protocol"]),
             stop_at_failure=on_error == "fail",
             **{name: options[name] for name in names},
         )
@@ -151,7 +151,8 @@ def score(
     if predictions is not None:
         if task is None or data is None:
             raise UserError("--predictions needs --task and --data: say what was predicted, and for which studies")
-        found = import_predictions(predictions, task, data, limit, on_error in SKIPPING, settings, options["quiet"])
+        skip = admits_bad_images(on_error, options["protocol"])
+        found = import_predictions(predictions, task, data, limit, skip, settings, options["quiet"])
     else:
         if task is not None or data is not None or limit is not None:
             raise UserError(

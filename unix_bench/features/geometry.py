@@ -11,9 +11,8 @@ from PIL import Image
 
 PAD_SQUARE = "pad-square"  # the whole image, in its own proportions: every encoder's default
 SQUASH_299 = "squash-299"  # that of protocol `chexgenbench`
-SQUASH = "squash"  # an encoder's own processor, which keeps all and distorts
-CENTRE_CROP = "centre-crop"  # an encoder's own processor, which cuts margins
-COLUMN_SUFFIXES = {PAD_SQUARE: "", SQUASH_299: "_squash", SQUASH: "_squash", CENTRE_CROP: "_crop"}
+CENTRE_CROP = "centre-crop"  # BioViL-T's own, which cuts margins
+COLUMN_SUFFIXES = {PAD_SQUARE: "", SQUASH_299: "_squash"}
 
 PUBLISHED_SIDE = 299  # the side that CheXGenBench squashes every image to, which it chose for Inception
 
@@ -52,5 +51,5 @@ def squash(image: Image.Image) -> Image.Image:
 
 
 def as_it_is(image: Image.Image) -> Image.Image:
-    """The image itself, so that the processor alone decides, as its publishers meant it."""
+    """The image itself, where the encoder's own preparation does what the geometry says."""
     return image

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from torch import nn
 from transformers import SiglipImageProcessorPil, SiglipVisionConfig, SiglipVisionModel
 
-from unix_bench.features.geometry import PAD_SQUARE, SQUASH, Fit, as_it_is, pad_to_square
+from unix_bench.features.geometry import PAD_SQUARE, Fit, pad_to_square
 from unix_bench.features.places import MEDSIGLIP
 from unix_bench.features.pretrained import PretrainedEncoder
 
@@ -33,14 +33,14 @@ UNUSED = re.compile(r"text_model\.|logit_(scale|bias)$|vision_model\.embeddings\
 class MedSigLip(PretrainedEncoder):
     """MedSigLIP's vision tower at 448 by 448 pixels.
 
-    `pad-square`, the default, keeps the image's proportions; `squash`, the processor as published, does not. Both
-    resize as Pillow does, with antialiasing, where Google's own evaluation used TensorFlow's resize without.
+    `pad-square` keeps the image's proportions, which the processor alone would not. Images are resized as Pillow does,
+    with antialiasing, where Google's own evaluation used TensorFlow's resize without.
     """
 
     name = "medsiglip"
     hub_name = MEDSIGLIP
     unused = UNUSED
-    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square, SQUASH: as_it_is}
+    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square}
 
     def _other_model(self) -> str | None:
         kind, vision = self._config.get("model_type"), self._config.get("vision_config")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,39 @@ def remembered(
         advance: Told how many texts were answered, in all as many as there are texts.
     """
     notes = {text: _note(place, text) for text in set(texts)}
-    found = {text: note for text, path in notes.items() if (note := _known(path)) is not None}
+    read = {text: _known(path, text) for text, path in notes.items()}
+    found = {text: answers[0] for text, answers in read.items() if answers}
+    if damaged := sum(answers is None for answers in read.values()):
+        many = f"{damaged} answers in the cache were damaged and are"
+        what = many if damaged > 1 else "1 answer in the cache was damaged and is"
+        print(f"WARNING: {what} computed again", file=sys.stderr)
     missing = sorted((text for text in notes if text not in found), key=lambda text: (-len(text), text))
     advance(sum(text in found for text in texts))
     for start in range(0, len(missing), AT_ONCE):
         asked = missing[start : start + AT_ONCE]
         for text, value in zip(asked, answer(asked), strict=True):
-            write_note(notes[text], json.dumps(value))
+            write_note(notes[text], json.dumps({"answer": value, "sha256": _checksum(text, value)}))
             found[text] = value
         chunk = set(asked)
         advance(sum(text in chunk for text in texts))
     return [found[text] for text in texts]
 
 
-def _known(path: Path) -> Any:
-    """What a note says; None where there is none, or a crash left less than one."""
+def _known(path: Path, text: str) -> list[Any] | None:
+    """The answer that a note holds, in a list; an empty one where there is no note, None where it is not believed."""
+    content = read_note(path)
+    if content is None:
+        return []
     try:
-        return json.loads(read_note(path) or "null")
-    except ValueError:
+        note = json.loads(content)
+        value = note["answer"]
+        return [value] if note["sha256"] == _checksum(text, value) else None
+    except (ValueError, TypeError, KeyError):
         return None
+
+
+def _checksum(text: str, value: Any) -> str:
+    return hashlib.sha256(json.dumps([text, value]).encode()).hexdigest()
 
 
 def _note(place: Path, text: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import nn
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from unix_bench.features.geometry import CENTRE_CROP, PAD_SQUARE, SQUASH_299, Fit, as_it_is, pad_to_square, squash
+from unix_bench.features.geometry import PAD_SQUARE, SQUASH_299, Fit, pad_to_square, squash
 from unix_bench.features.places import RAD_DINO
 from unix_bench.features.pretrained import PretrainedEncoder
 
@@ -35,14 +35,14 @@ class RadDino(PretrainedEncoder):
     """RAD-DINO at 518 by 518 pixels.
 
     `pad-square`, the default, shows the whole image of either side in its own proportions. `squash-299` is that of
-    protocol `chexgenbench`: it distorts real images, which are seldom square, but not drawn ones. `centre-crop`, the
-    processor as published, cuts the margins of real images alone: a column of sensitivity.
+    protocol `chexgenbench`: it distorts real images, which are seldom square, but not drawn ones. The release's own
+    centre crop, which would cut the margins of real images alone, meets square images only.
     """
 
     name = "raddino"
     hub_name = RAD_DINO
     unused = UNUSED
-    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square, SQUASH_299: squash, CENTRE_CROP: as_it_is}
+    geometries: ClassVar[Mapping[str, Fit]] = {PAD_SQUARE: pad_to_square, SQUASH_299: squash}
 
     def _other_model(self) -> str | None:
         kind = self._config.get("model_type")

@@ -29,6 +29,39 @@ class ImageRequest:
     seed: int
 
 
+@dataclass(frozen=True)
+class ProbePair:
+    """A test pair to be weighed, its answer openly beside what is asked.
+
+    Attributes:
+        image: Mode L or RGB; it is read, and it is what should be drawn.
+        instruction: Question that the report answers.
+        report: None: the pair has none, and no report loss is asked for.
+        prompt: None: the pair has none, and no flow loss is asked for.
+    """
+
+    id: str
+    image: Image.Image
+    instruction: str
+    report: str | None
+    prompt: str | None
+
+
+@dataclass(frozen=True)
+class PairLosses:
+    """What a pair costs a model; None for what was not asked for, or what the model does not do.
+
+    Attributes:
+        report_nats: Cross entropy of the report, teacher-forced, summed over its tokens.
+        report_tokens: How many these are, the end of the report among them.
+        flow_mse: Mean squared error of the velocity.
+    """
+
+    report_nats: float | None = None
+    report_tokens: int | None = None
+    flow_mse: float | None = None
+
+
 class Loadable(Protocol):
     """The class a registered family names.
 
@@ -75,3 +108,10 @@ class ImageDrawer(Protocol):
 
     def draw(self, requests: Sequence[ImageRequest]) -> list[Image.Image]:
         """One 8-bit RGB or grey image a request, in order."""
+
+
+class Probe(Protocol):
+    """A model whose training losses can be had of single pairs."""
+
+    def losses(self, pairs: Sequence[ProbePair], seeds: Sequence[int]) -> list[PairLosses]:
+        """Losses of each pair, in order; its seed alone decides the noise on its image."""

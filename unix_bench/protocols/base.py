@@ -50,7 +50,8 @@ class Value:
     Attributes:
         ci: Interval at 95 %.
         sd: Standard deviation between the repeated subsamples whose mean the value is.
-        support: Positive references behind an F1.
+        n: Studies it rests on where not all of the row's have it.
+        support: Positive references behind an F1; under `chexgenbench` real images, one a prompt.
         better: Which way is better, for a metric that a plug-in brings.
     """
 
@@ -60,6 +61,7 @@ class Value:
     flags: list[str] = field(default_factory=list)
     ci: tuple[float, float] | None = None
     sd: float | None = None
+    n: int | None = None
     support: int | None = None
     better: str | None = None
 

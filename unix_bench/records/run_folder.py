@@ -3,6 +3,7 @@
 run.json                     the spec and its origin
 samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
 images/<sha256>.png          drawn images, named by content
+phases.jsonl                 where time and memory went, appended by every process that works on the run
 scores/<protocol>-<digest>/  results.json, samples.parquet, figures/
 """
 
@@ -19,9 +20,11 @@ from typing import TypeVar
 
 from PIL import Image
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from unix_bench.errors import UserError
 from unix_bench.records.atomic import write_atomic, writing_to
+from unix_bench.records.migrate import NewerRecord, migrated
 from unix_bench.records.schema import Results, RunRecord, Sample
 from unix_bench.settings import expand
 
@@ -161,19 +164,24 @@ def _one_line(sample: Sample) -> bytes:
 
 
 def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
-    """Read a record file.
+    """Read a record file; one of an earlier version becomes one of this, and the file stays as it is.
 
     Raises:
-        UserError: It is absent, or is not a whole record of this kind and version.
+        NewerRecord: A later unix-bench wrote it.
+        UserError: It is absent, or is not a whole record of this kind.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate(migrated(from_json(path.read_bytes(), allow_inf_nan=False), kind))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except NewerRecord as error:
+        raise NewerRecord(f"{path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(f"{path} is damaged or of another version ({where}: {first['msg']})") from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged or of another version ({error})") from error
 
 
 def all_runs(results: Path) -> Iterator[RunFolder]:
@@ -188,15 +196,23 @@ def find_results(reference: str, results: Path) -> Results:
     Raises:
         UserError: None fit, or the record is damaged.
     """
+    return read_record(find_scoring(reference, results), Results)
+
+
+def find_scoring(reference: str, results: Path) -> Path:
+    """The `results.json` that RUN names, as `find_results` reads it.
+
+    Raises:
+        UserError: None fit, or a record is damaged.
+    """
     path = expand(Path(reference))
     for file in (path, path / RESULTS_FILE):
         if file.name == RESULTS_FILE and file.is_file():
-            return read_record(file, Results)
+            return file
     run, protocol = find_run(reference, results)
     for file in run.score_files():
-        found = read_record(file, Results)
-        if protocol in (None, found.score_spec["protocol"]):
-            return found
+        if protocol is None or read_record(file, Results).score_spec["protocol"] == protocol:
+            return file
     raise UserError(f"{run.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them")
 
 

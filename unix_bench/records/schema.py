@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2  # what changed from one version to the next, `migrate` knows
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
 
 class Sample(_Record):
@@ -19,12 +19,14 @@ class Sample(_Record):
     Attributes:
         image: Path below the run's folder.
         unix_csv: Prediction and reference as UniX's evaluation reads them from its own CSV, which this came from.
+        losses: What a probe found: `report_nats` and `report_tokens`, `flow_mse`; what the pair lacks is not in it.
         error: Set for a failed prediction, which then has no value.
     """
 
     id: str
     report: str | None = None
     image: str | None = None
+    losses: dict[str, float] | None = None
     error: str | None = None
     unix_csv: tuple[str, str] | None = None
 
@@ -37,7 +39,7 @@ class Metric(_Record):
         ci: Interval at 95 %.
         sd: Standard deviation between repeated subsamples, of a value that is their mean.
         n: Studies it rests on.
-        support: Of an F1 of one finding: positive references among them.
+        support: Of an F1 of one finding: positive references among them; under `chexgenbench`: real images.
         pathology: Finding its studies show; None: all studies.
         better: "higher" or "lower", for a metric that a plug-in brings; the others' cards say so.
         signature: Protocol, encoder, data and policy that define it.
@@ -69,7 +71,7 @@ class Counts(_Record):
 class Results(_Record):
     """`results.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     run: str
     predict_spec: dict[str, Any]
     score_spec: dict[str, Any]
@@ -79,16 +81,63 @@ class Results(_Record):
     metrics: list[Metric]
 
 
-class RunRecord(_Record):
-    """`run.json`: the spec and where it came from."""
+class Code(_Record):
+    """What code was at work.
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    Attributes:
+        version: Of the package.
+        commit: Of the checkout it ran from; None: it was installed, or git could not be asked.
+        dirty: Whether code or cards differed from that commit.
+    """
+
+    version: str
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class RunRecord(_Record):
+    """`run.json`: the spec and where it came from.
+
+    Attributes:
+        weights_path: Where the weights lay; None: not known, or others predicted.
+        code: That began the run; None: not known. `phases.jsonl` has that of every phase.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
     id: str
     predict_spec: dict[str, Any]
     demo: bool
     restricted: bool
     data_path: str
     pixel_digest: str
+    weights_path: str | None = None
+    code: Code | None = None
     command: list[str]
     started: str
     environment: dict[str, str]
+
+
+class Phase(_Record):
+    """One line of `phases.jsonl`: a piece of a run's work, as far as it had come when the line was written.
+
+    Attributes:
+        name: "checking images", "loading weights", "predicting" or "scoring".
+        began: Time of day; with the name it tells phases apart, and the last line of one counts.
+        state: "at work" where it was killed: then `seconds` and the rest are those of its last sign of life.
+        protocol: Of a scoring.
+        seconds: That it took.
+        items: Studies it got through.
+        peak_rss_mb: Most memory the process had; since the phase began where the system can tell, else since its start.
+        peak_cuda_mb: Most CUDA memory since the phase began; None where none was used.
+        code: That was at work.
+    """
+
+    name: str
+    began: str
+    state: Literal["at work", "done", "stopped"]
+    protocol: str | None = None
+    seconds: float
+    items: int
+    peak_rss_mb: float
+    peak_cuda_mb: float | None = None
+    code: Code

@@ -27,7 +27,7 @@ class MetricCard(BaseModel):
 
     name: str
     title: str
-    task: Literal["report", "generation"]
+    task: Literal["report", "generation", "probe"]
     kind: Literal["per-sample", "set"]
     better: Literal["higher", "lower"] | None = None
     unit: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 
@@ -38,11 +40,15 @@ class Notes:
             return ""
         if metric.value is None:
             return self.reason(metric)
-        self._flags += [flag for flag in metric.flags if flag not in self._flags]
-        marks = "".join(FLAGS[flag][0] for flag in metric.flags)
+        marks = self.marks(metric.flags)
         spread = f" ± {number(metric, metric.sd)}" if metric.sd is not None else ""
         between = f"  {interval(metric)}" if with_interval and metric.ci is not None else ""
         return f"{number(metric, metric.value)}{marks}{spread}{between}"
+
+    def marks(self, flags: Sequence[str]) -> str:
+        """The signs of flags."""
+        self._flags += [flag for flag in flags if flag not in self._flags]
+        return "".join(FLAGS[flag][0] for flag in flags)
 
     def explain(self, console: Console) -> None:
         """Print what the marks and numbers mean."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -14,6 +14,8 @@ from unix_bench.records import Metric, Results
 from unix_bench.scoring.metrics import headlines, metric_card
 from unix_bench.tables.cells import Notes, interval, title
 from unix_bench.tables.console import wide_console
+
+WITH_INTERVAL = ("kd_", "alignment_", "probe_")  # beginnings of the metrics whose cells have room for one
 
 
 def print_results(results: Results) -> None:
@@ -45,7 +47,8 @@ def _print_generation(console: Console, results: Results, heading: str, notes: N
             continue  # a second opinion, not a judge
         names = [name for name in names if f"{name.removesuffix(encoder)}common_{encoder}" not in overall]
         names += [name for name in alignment if overall[name].value is not None]
-        _print_across(console, results.metrics, names, f"{heading} | {encoder}", notes)
+        ranks = _ranks([metric for metric in results.metrics if metric.name == f"kd_{encoder}" and metric.pathology])
+        _print_across(console, results.metrics, names, f"{heading} | {encoder}", notes, ranks)
         shown |= set(names)
     rest = [metric for metric in overall.values() if metric.name not in shown]
     if rest:
@@ -62,21 +65,35 @@ def _print_report(console: Console, results: Results, heading: str, notes: Notes
         _print_across(console, results.metrics, shown, "Studies with each finding (--json has all metrics)", notes)
 
 
+def _ranks(kernel_distances: Sequence[Metric]) -> dict[str | None, int]:
+    """Place of each finding by KD, the nearest to the real images first; FD would rank by how many there are."""
+    known = sorted((metric.value, metric.pathology or "") for metric in kernel_distances if metric.value is not None)
+    return {pathology: place for place, (_, pathology) in enumerate(known, start=1)}
+
+
 def _print_across(
-    console: Console, metrics: Sequence[Metric], names: Sequence[str], heading: str, notes: Notes
+    console: Console,
+    metrics: Sequence[Metric],
+    names: Sequence[str],
+    heading: str,
+    notes: Notes,
+    ranks: Mapping[str | None, int] | None = None,
 ) -> None:
-    """A column a metric, a row a pathology."""
+    """A column a metric, a row a pathology, with its rank where there are any."""
     table = Table(title=escape(heading), title_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column("n", justify="right")
     for name in names:
         heading = title(next(metric for metric in metrics if metric.name == name)).replace(", ", "\n")
         table.add_column(heading, justify="right", no_wrap=True)
+    if ranks:
+        table.add_column("rank\nby KD", justify="right")
     for pathology in dict.fromkeys(metric.pathology for metric in metrics):
         row = {metric.name: metric for metric in metrics if metric.pathology == pathology}
-        cells = [notes.cell(row.get(name), with_interval=name.startswith(("kd_", "alignment_"))) for name in names]
+        cells = [notes.cell(row.get(name), with_interval=name.startswith(WITH_INTERVAL)) for name in names]
         n = str(next(iter(row.values())).n)
-        table.add_row(pathology or "Overall", n, *cells, end_section=pathology is None)
+        rank = [str(ranks.get(pathology, ""))] if ranks else []
+        table.add_row(pathology or "Overall", n, *cells, *rank, end_section=pathology is None)
     console.print(table)
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from unix_bench.scoring.metrics import headlines, metric_card
 from unix_bench.spread import SeedSummary
+from unix_bench.tables.cells import Notes
 from unix_bench.tables.console import wide_console
 
 
@@ -16,6 +17,7 @@ def print_spread(summary: SeedSummary) -> None:
     table = Table(title=escape(f"{summary.model} | {summary.task} | {summary.data} | {seeds}"), title_justify="left")
     for heading in ("", "", "mean", "sd between seeds", "least to most", "95 % interval, first seed"):
         table.add_column(heading, justify="right" if heading else "left")
+    notes = Notes()
     for metric in summary.metrics:
         card, spread = metric_card(metric.name), metric.spread
         if spread is None or (metric.pathology and metric.name not in headlines()):
@@ -26,10 +28,12 @@ def print_spread(summary: SeedSummary) -> None:
 
         table.add_row(
             metric.pathology or "Overall",
-            escape(card.title),
-            number(spread.mean),
+            escape(card.title if card.task == "report" else metric.name),
+            number(spread.mean) + notes.marks(metric.flags),
             "" if spread.sd is None else number(spread.sd),
             f"{number(spread.low)} to {number(spread.high)}",
             f"{number(metric.ci[0])} to {number(metric.ci[1])}" if metric.ci else "",
         )
-    wide_console().print(table)
+    console = wide_console()
+    console.print(table)
+    notes.explain(console)

@@ -17,6 +17,10 @@ class TaskAdapter(Protocol):
     def reads_reference_images(self) -> bool:
         """Does its scoring open the real images?"""
 
+    @property
+    def takes_no_predictions(self) -> str | None:
+        """Why nobody else's predictions can be scored; None if they can."""
+
     def lacks(self, study: Study) -> str | None:
         """What the study lacks to take part, or None."""
 

@@ -16,6 +16,7 @@ from unix_bench.records import RunFolder, Sample
 class GenerationTask:
     """Asks for images and keeps them by content."""
 
+    takes_no_predictions = None
     reads_reference_images = True
 
     def lacks(self, study: Study) -> str | None:

@@ -14,6 +14,7 @@ from unix_bench.records import RunFolder, Sample
 class ReportTask:
     """Asks for reports."""
 
+    takes_no_predictions = None
     reads_reference_images = False
 
     def __init__(self, instruction: str) -> None:

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from unix_bench.features.biovil_t.resnet import ResNet
+from unix_bench.features.geometry import PAD_SQUARE, pad_to_square
 from unix_bench.weights import Shapes, TensorFile, check_tensors
 
 RESIZE, CROP = 512, 448
@@ -152,12 +153,14 @@ def _idle(network: ImageNetwork, shape: ImageShape) -> Iterator[tuple[str, Shape
         yield f"{norm}.bias", (dim,)
 
 
-def prepare_image(image: Image.Image) -> NDArray[np.float32]:
-    """What hi-ml-multimodal makes of an image file's pixels, [448, 448] in 0..1.
+def prepare_image(image: Image.Image, geometry: str = PAD_SQUARE) -> NDArray[np.float32]:
+    """What the image tower is shown of an image file's pixels, [448, 448] in 0..1.
 
-    Its grey values are stretched to the whole range, all channels together, and truncated to 8 bits; then grey,
-    the shorter side to 512 (bilinear), and the middle 448 by 448. An image of one value alone becomes black.
-    The package reads 16-bit files at their full depth, where ours come as 8 bits: up to one grey level apart.
+    Grey values are stretched to the whole range, all channels together, and truncated to 8 bits; then made grey. An
+    image of one value alone becomes black. `pad-square` shows the whole image in its own proportions. `centre-crop` is
+    what hi-ml-multimodal does: the shorter side to 512 (bilinear), and the middle 448 by 448, which cuts the margins of
+    an image that is no square. The package reads 16-bit files at their full depth, where ours come as 8 bits: up to
+    one grey level apart.
 
     >>> prepare_image(Image.new("L", (600, 900), 7)).max()
     np.float32(0.0)
@@ -166,8 +169,17 @@ def prepare_image(image: Image.Image) -> NDArray[np.float32]:
     spread = values.max() - values.min()
     stretched = (values - values.min()) / (spread or 1.0) * 255
     grey = Image.fromarray(stretched.astype(np.uint8)).convert("L")
+    if geometry == PAD_SQUARE:
+        shown = pad_to_square(grey).resize((CROP, CROP), Image.Resampling.BILINEAR)
+    else:
+        shown = _middle(grey)
+    return np.asarray(shown, dtype=np.float32) / np.float32(255)
+
+
+def _middle(grey: Image.Image) -> Image.Image:
+    """The middle of an image whose shorter side is brought to 512."""
     short, long = min(grey.size), max(grey.size)
     longer = int(RESIZE * long / short)  # truncated, as torchvision's Resize does
     grey = grey.resize((RESIZE, longer) if grey.width <= grey.height else (longer, RESIZE), Image.Resampling.BILINEAR)
     left, top = round((grey.width - CROP) / 2), round((grey.height - CROP) / 2)  # halves to even, as its CenterCrop
-    return np.asarray(grey.crop((left, top, left + CROP, top + CROP)), dtype=np.float32) / np.float32(255)
+    return grey.crop((left, top, left + CROP, top + CROP))

@@ -18,10 +18,12 @@ from unix_bench.errors import UserError, unknown_name
 from unix_bench.features.biovil_t.image import ImageNetwork, image_shape, load_image_network, prepare_image
 from unix_bench.features.biovil_t.text import TextNetwork, TextReader, load_text_network, text_weights
 from unix_bench.features.encoder import encode_in_batches, identity_of
+from unix_bench.features.geometry import CENTRE_CROP, PAD_SQUARE
 from unix_bench.features.places import BIOVIL_T
 from unix_bench.features.pretrained import BATCH, CONFIG, DTYPES
 from unix_bench.weights import TensorFile, digest_file, stand_in_name
 
+GEOMETRIES = (PAD_SQUARE, CENTRE_CROP)
 IMAGE_WEIGHTS = "biovil_t_image_model_proj_size_128.pt"
 TOKENIZER = ("vocab.txt", "tokenizer.json", "tokenizer_config.json")
 
@@ -30,21 +32,21 @@ class BioViLT:
     """Embeddings of images and texts, of length 1, so that a product of two is their cosine.
 
     Attributes:
-        name: As it stands in metric names, which `column` repeats: there is one geometry.
-        geometry: How images are fitted, as every signature states it: hi-ml-multimodal's only way.
+        name: As it stands in metric names, which `column` repeats: no scoring has two geometries.
+        geometry: How images are fitted: `pad-square`, or hi-ml-multimodal's `centre-crop`.
         stand_in: False: it runs with the released weights, or not at all.
         dtype: What the networks compute in.
         batch_size: Images or texts a network sees at once.
     """
 
     name = column = "biovilt"
-    geometry = "min-max, shorter side 512, centre-crop 448"
     stand_in = False
 
     def __init__(
         self,
         directory: Path,
         cache: Path,
+        geometry: str = PAD_SQUARE,
         device: str = "cpu",
         dtype: str = "float32",
         batch_size: int = BATCH,
@@ -54,21 +56,24 @@ class BioViLT:
         Args:
             directory: Folder with the files of `microsoft/BiomedVLP-BioViL-T`, image and text model alike.
             cache: Where digests of big files are kept.
+            geometry: How images are fitted; see `prepare_image`.
             device: "cpu" or "cuda".
             dtype: "float32" or "bfloat16"; embeddings are float32 either way.
             batch_size: Images or texts a network sees at once; it moves an embedding by rounding alone.
 
         Raises:
             UserError: The folder holds a stand-in.
-            ValueError: No such dtype.
+            ValueError: No such geometry or dtype.
         """
+        if geometry not in GEOMETRIES:
+            raise ValueError(str(unknown_name("geometry", geometry, GEOMETRIES)))
         if dtype not in DTYPES:
             raise ValueError(str(unknown_name("dtype", dtype, DTYPES)))
         if batch_size < 1:
             raise ValueError(f"a batch has at least one image or text, not {batch_size}")
         if (stand_in := stand_in_name(directory)) is not None:
             raise UserError(f"{directory} holds the stand-in {stand_in}: copy {BIOVIL_T} there")
-        self.dtype, self.batch_size = dtype, batch_size
+        self.geometry, self.dtype, self.batch_size = geometry, dtype, batch_size
         self._directory, self._cache, self._device = directory, cache, device
 
     @cached_property
@@ -113,7 +118,7 @@ class BioViLT:
 
     def prepare(self, image: Image.Image) -> Tensor:
         """Grey values of an image of mode L or RGB, any size: [1, 448, 448] in 0..1."""
-        return torch.from_numpy(prepare_image(image))[None]
+        return torch.from_numpy(prepare_image(image, self.geometry))[None]
 
     @torch.inference_mode()
     def embed(self, pixels: Tensor) -> Tensor:

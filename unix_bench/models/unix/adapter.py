@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,23 @@ import torch
 from PIL import Image
 
 from unix_bench.errors import UserError
-from unix_bench.models.base import ImageRequest, ReportRequest
+from unix_bench.models.base import ImageRequest, PairLosses, ProbePair, ReportRequest
 from unix_bench.models.unix.config import UniXConfig
 from unix_bench.models.unix.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.unix.flow import SamplerSettings
 from unix_bench.models.unix.model import UniX, has_tokenizer
+from unix_bench.models.unix.probe import flow_losses, report_losses
 
 NOT_SAMPLER = ("rotary_bf16", "size")  # settings of the model and of the image, not of the walk to it
 SETTINGS = {
     "report": ("max_new_tokens", "rotary_bf16"),
     "generation": (*(field.name for field in fields(SamplerSettings)), *NOT_SAMPLER),
+    "probe": ("timesteps", *NOT_SAMPLER),
 }
 
 
 class UniXAdapter:
-    """Writes reports and draws images with one loaded UniX."""
+    """Writes reports, draws images and weighs pairs with one loaded UniX."""
 
     demo_version = DEMO_VERSION
 
@@ -54,6 +56,11 @@ class UniXAdapter:
         size = settings["size"] = settings["size"] or largest
         if not 0 < size <= largest or size % stride:
             raise UserError(f"size must be a multiple of {stride} up to {largest} for these weights, not {size}")
+        if kind == "probe":
+            times = settings["timesteps"]
+            if not isinstance(times, list) or not times or not all(0.0 < time <= 1.0 for time in times):
+                raise UserError(f"timesteps must be one or several numbers above 0 and at most 1, not {times}")
+            return settings
         try:
             SamplerSettings(**{name: value for name, value in settings.items() if name not in NOT_SAMPLER})
         except ValueError as error:
@@ -92,3 +99,22 @@ class UniXAdapter:
         images = self.model.draw(prompts=prompts, seeds=seeds, size=(self.size, self.size), **self.settings)
         assert isinstance(images, list)
         return images
+
+    def losses(self, pairs: Sequence[ProbePair], seeds: Sequence[int]) -> list[PairLosses]:
+        """Losses of each pair, those it has the text for."""
+        found = [PairLosses() for _ in pairs]
+        read = [index for index, pair in enumerate(pairs) if pair.report is not None]
+        if read:
+            chosen = [pairs[index] for index in read]
+            images, instructions = [pair.image for pair in chosen], [pair.instruction for pair in chosen]
+            losses = report_losses(self.model, images, instructions, [pair.report or "" for pair in chosen])
+            for index, loss in zip(read, losses, strict=True):
+                found[index] = PairLosses(report_nats=loss.double().sum().item(), report_tokens=len(loss))
+        drawn = [index for index, pair in enumerate(pairs) if pair.prompt is not None]
+        if drawn:
+            images, prompts = [pairs[index].image for index in drawn], [pairs[index].prompt or "" for index in drawn]
+            own = [seeds[index] for index in drawn]
+            errors = flow_losses(self.model, images, prompts, own, self.size, self.settings["timesteps"])
+            for index, error in zip(drawn, errors.double().mean(dim=1).tolist(), strict=True):
+                found[index] = replace(found[index], flow_mse=error)
+        return found

@@ -166,3 +166,9 @@ def position_table(width: int, side: int) -> Tensor:
     columns = axis[None].expand(side, side, -1)
     rows = axis[:, None].expand(side, side, -1)
     return torch.cat([columns, rows], dim=-1).flatten(0, 1).float()
+
+
+def latent_places(rows: int, columns: int, side: int, device: torch.device) -> Tensor:
+    """Index of each latent of an image in the positional table of a square grid, raster order, [rows * columns]."""
+    row, column = torch.arange(rows, device=device), torch.arange(columns, device=device)
+    return (row[:, None] * side + column).flatten()

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from unix_bench.models.unix.model import UniX
+from unix_bench.models.unix.parts import Parts
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class Alignment:
 
 
 def packed_losses(
-    model: UniX, batch: TrainBatch, timestep_shift: float, alignment: Alignment | None
+    model: Parts, batch: TrainBatch, timestep_shift: float, alignment: Alignment | None
 ) -> dict[str, Tensor]:
     """Unreduced losses of a batch; see `UniX.losses`."""
     und_at, und = _understanding_rows(model, batch)
@@ -99,7 +97,20 @@ def packed_losses(
     return found
 
 
-def _understanding_rows(model: UniX, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+def losses_of_samples(batch: TrainBatch, loss: Tensor, at: Tensor) -> list[Tensor]:
+    """The unreduced loss of each sample of a batch, in order; empty for one of which nothing is asked.
+
+    Args:
+        batch: What the loss is of.
+        loss: "ce" [labels] or "mse" [latents, z], as `packed_losses` gives it.
+        at: Where in the sequence its rows stand, ascending: `ce_loss_indexes` or `mse_loss_indexes`.
+    """
+    ends = torch.tensor([len(mask) for mask in batch.nested_attention_masks], device=at.device).cumsum(0)
+    counts = torch.searchsorted(at, ends).diff(prepend=ends.new_zeros(1))
+    return list(loss.split(counts.tolist()))
+
+
+def _understanding_rows(model: Parts, batch: TrainBatch) -> tuple[Tensor, Tensor]:
     """Where the rows of text and read images stand, and their embeddings, [1, rows, width]."""
     at, rows = [batch.packed_text_indexes], [model.language.embed_tokens(batch.packed_text_ids)]
     if batch.packed_vit_token_indexes is not None:
@@ -109,7 +120,7 @@ def _understanding_rows(model: UniX, batch: TrainBatch) -> tuple[Tensor, Tensor]
     return torch.cat(at), torch.cat(rows)[None]
 
 
-def _generation_rows(model: UniX, batch: TrainBatch, shift: float) -> tuple[Tensor, Tensor, Tensor | None]:
+def _generation_rows(model: Parts, batch: TrainBatch, shift: float) -> tuple[Tensor, Tensor, Tensor | None]:
     """Where the latents stand, their embeddings with noise, [1, rows, width], and the velocity they should show."""
     if (
         batch.padded_latent is None

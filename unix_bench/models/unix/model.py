@@ -19,32 +19,19 @@ from torch import Tensor, nn
 from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.flow import RenormType, SamplerSettings, TimeEmbedder, Velocity, integrate, position_table
-from unix_bench.models.unix.language import Context, MixtureOfTransformers
+from unix_bench.models.unix.flow import RenormType, SamplerSettings, Velocity, integrate, latent_places
+from unix_bench.models.unix.language import Context
 from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
+from unix_bench.models.unix.parts import Parts
 from unix_bench.models.unix.preprocess import prepare_image
-from unix_bench.models.unix.vae import VAE
-from unix_bench.models.unix.vision import Connector, build_vision_tower
 
 Output = Literal["pil", "tensor", "latent"]
 
 
-class UniX(nn.Module):
+class UniX(Parts):
     """The full dual-branch model. `from_pretrained` loads it; without a tokenizer the id-based calls still work."""
 
-    def __init__(self, config: UniXConfig, rotary_bf16: bool = False) -> None:
-        super().__init__()
-        width, z = config.language.hidden_size, config.vae.ddconfig.z_channels
-        self.config = config
-        self.tokenizer: Any = None
-        self.language = MixtureOfTransformers(config.language, rotary_bf16)
-        self.vision = build_vision_tower(config.vision)
-        self.connector = Connector(config.vision.hidden_size, width)
-        self.time_embedder = TimeEmbedder(width)
-        self.latent_in = nn.Linear(z, width)
-        self.latent_out = nn.Linear(width, z)
-        self.latent_positions = nn.Parameter(position_table(width, config.max_latent_size), requires_grad=False)
-        self.vae = VAE(config.vae)
+    tokenizer: Any = None
 
     @classmethod
     def from_pretrained(
@@ -112,14 +99,6 @@ class UniX(nn.Module):
         ties = checkpoint.vae_ties(self.config, checkpoint.parameter_shapes(self.vae))
         return self.vae, list(ties), path
 
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.latent_in.weight.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.latent_in.weight.device
-
     # Reading
 
     def new_context(self, batch: int, capacity: int) -> Context:
@@ -172,11 +151,6 @@ class UniX(nn.Module):
         context.advance(longest, valid=steps < lengths[:, None] if ragged else None)
         context.positions = context.positions + lengths
         return hidden
-
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores of the next token, [..., vocabulary], from final hidden states."""
-        scores: Tensor = self.language.lm_head(hidden)
-        return scores
 
     @torch.inference_mode()
     def generate_ids(
@@ -321,8 +295,7 @@ class UniX(nn.Module):
 
     def _places(self, rows: int, columns: int) -> Tensor:
         """Index of each latent in the positional table, raster order, [rows * columns]."""
-        row, column = torch.arange(rows, device=self.device), torch.arange(columns, device=self.device)
-        return (row[:, None] * self.config.max_latent_size + column).flatten()
+        return latent_places(rows, columns, self.config.max_latent_size, self.device)
 
     def _latent_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         stride, side = self.config.vae.ddconfig.stride, self.config.max_latent_size

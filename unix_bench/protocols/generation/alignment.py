@@ -92,12 +92,12 @@ class AlignmentMeter:
         chosen = [measure.of_members(row.members) for measure in measures.values()]
         patients = [drawn.patients[index] for index in row.members]
         known = all(drawn.known[index] for index in row.members)
-        flags = image_flags(patients if known else None, len(patients)) + ([CUT] if cut[row.members].any() else [])
+        flags = image_flags(patients, known) + ([CUT] if cut[row.members].any() else [])
         bounds = intervals(chosen, patients, SEED, REPLICATES)
         values = {}
         for name, measure, ci in zip(measures, chosen, bounds, strict=True):
             value = measure.value()
-            reason = "every study of this row has the same prompt" if np.isnan(value) else None
+            reason = "every study has the same prompt" if np.isnan(value) else None
             values[name] = Value(
                 name, None if reason else value, reason, flags if not reason else [], None if reason else ci
             )

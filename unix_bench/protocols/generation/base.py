@@ -27,7 +27,7 @@ class Drawings:
         real: [n] files; None likewise.
         prompts: [n] what was to be drawn.
         patients: [n] whose study it is; a study of which nothing is known stands for itself.
-        known: [n] whether the data names the patient, or at least the study.
+        known: [n] whether the data names the patient.
     """
 
     generated: list[Path | None]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.protocols.base import Row, Value
 from unix_bench.protocols.generation.base import Features, too_few
-from unix_bench.scoring.image import FeatureTable, floors, frechet_distance, kernel_distance, pca
+from unix_bench.scoring.image import FeatureTable, Projection, floors, frechet_distance, kernel_distance, pca
 from unix_bench.scoring.statistics import FrechetJackknife, image_flags, kernel_interval
 
 SEED = 0
@@ -46,13 +46,14 @@ class Column:
     def dim(self) -> int:
         return int(self.real.shape[1])
 
-    def patients_of(self, row: Row) -> list[str] | None:
-        """Patients of a row's pairs; None where one of them is not known."""
-        return self.patients[row.members].tolist() if self.known[row.members].all() else None
+    def patients_of(self, row: Row) -> list[str]:
+        """Patients of a row's pairs."""
+        named: list[str] = self.patients[row.members].tolist()
+        return named
 
     def flags(self, row: Row) -> list[str]:
         """Why the row's intervals are not to be trusted, if they are not."""
-        return image_flags(self.patients_of(row), len(row.members))
+        return image_flags(self.patients_of(row), bool(self.known[row.members].all()))
 
     def named(self, metric: str, value: float | None, reason: str | None = None) -> Value:
         return Value(f"{metric}_{self.name}", value, reason)
@@ -76,12 +77,12 @@ def frechet_values(column: Column, row: Row, with_limit: bool = False) -> list[V
     x, y = column.real[row.members], column.generated[row.members]
     found = FrechetJackknife(x, y, column.patients_of(row))
     try:
-        floor = floors(x, y, column.patients[row.members].tolist(), SEED, HALVINGS)
+        floor = floors(x, y, column.patients_of(row), SEED, HALVINGS)
         half, least, kernel, reason = floor.fd_at_half, floor.fd, floor.kd, None
     except ValueError:  # fewer than two patients, or a half of one image
         half, least, kernel = None, None, None
         reason = "needs two halves of two images each that share no patient"
-    biased = len(x) < 2 * column.dim or (half is not None and least is not None and least > half / 2.0)
+    biased = len(x) < 2 * column.dim or half is None or least is None or least > half / 2.0
     flags = column.flags(row)
     value = Value(f"fd_{column.name}", found.value, flags=[*([BIAS] if biased else []), *flags], ci=found.interval())
     values = [
@@ -127,34 +128,47 @@ def common_values(column: Column, row: Row, size: int | None) -> list[Value]:
     reason = too_few(row, size or LEAST_COMMON)
     if reason or size is None:
         return [column.named(f"{name}_common", None, reason) for name in SHARES]
+    if size == len(row.members):  # there is one subsample: all of it
+        return [replace(value, name=_common(value.name, column)) for value in share_values(column, row)]
     spread = column.table.prdc_at(size, REPEATS, SEED, row.members, row.members)
     both = zip(SHARES, astuple(spread.mean), astuple(spread.deviation), strict=True)
     return [Value(f"{name}_common_{column.name}", mean, sd=sd) for name, mean, sd in both]
 
 
-def projected_values(column: Column, row: Row, training: Features) -> list[Value]:
-    """FD in the space of a few principal components of real training images."""
-    components = min(COMPONENTS, len(row.members) // 4, len(training) - 1, column.dim)
-    reason = too_few(row, 4) or (None if components > 0 else "the training set has fewer than two images")
-    if reason:
+def _common(name: str, column: Column) -> str:
+    return f"{name.removesuffix(column.name)}common_{column.name}"
+
+
+def projected_values(column: Column, row: Row, axes: Projection | None) -> list[Value]:
+    """FD in the space of the first principal components of real training images."""
+    components = 0 if axes is None else min(axes.axes.shape[1], len(row.members) // 4)
+    reason = too_few(row, 4) or (None if components > 0 else "the training images are too few, or all alike")
+    if reason or axes is None:
         return [column.named("fd_pca", None, reason)]
-    project = pca(training, components)
-    x, y = project(column.real[row.members]), project(column.generated[row.members])
+    x, y = (axes(side[row.members])[:, :components] for side in (column.real, column.generated))
     return [column.named("fd_pca", frechet_distance(x, y))]
+
+
+def training_axes(training: Features) -> Projection | None:
+    """Principal components of training images; None where there are too few for one."""
+    components = min(COMPONENTS, len(training) - 1, training.shape[1])
+    return pca(training, components) if components > 0 else None
 
 
 def training_values(column: Column, row: Row, training: Features) -> list[Value]:
     """Real training images against the real test images: the shift between the splits, and no floor.
 
-    FD takes as many training images as there are test images, chosen at random; KD, which is unbiased, all.
+    FD takes as many images of the larger set as the smaller has, chosen at random; KD, which is unbiased, all.
     """
-    reason = too_few(row, 2) or ("the training set has fewer than two images" if len(training) < 2 else None)
+    reason = too_few(row, 2)
     if reason:
         return [column.named(name, None, reason) for name in ("fd_train", "kd_train")]
     test = column.real[row.members]
     size = min(len(test), len(training))
-    some = np.random.default_rng(SEED).choice(len(training), size, replace=False)
+    rng = np.random.default_rng(SEED)
+    sides = [side[rng.choice(len(side), size, replace=False)] for side in (test, training)]
+    flags = [BIAS] if size < 2 * column.dim else []
     return [
-        column.named("fd_train", frechet_distance(test[:size], training[some])),
+        Value(f"fd_train_{column.name}", frechet_distance(*sides), flags=flags),
         column.named("kd_train", kernel_distance(test, training)),
     ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from unix_bench.data import DataSet
+from unix_bench.data import DataSet, check_images
 from unix_bench.errors import UserError
-from unix_bench.execution import choose_device
+from unix_bench.execution import ProgressLine, choose_device
 from unix_bench.features import BioViLT, DemoDino, Encoder, MedSigLip, RadDino
+from unix_bench.features.geometry import PAD_SQUARE
 from unix_bench.features.places import (
     BIOVIL_T,
     MEDSIGLIP,
@@ -18,11 +20,8 @@ from unix_bench.features.places import (
     find_medsiglip,
     find_rad_dino,
 )
-from unix_bench.protocols.base import patient_of
 from unix_bench.protocols.metered import Absent
 from unix_bench.settings import PREFIX, Settings
-
-PAD, SQUASH = "pad-square", "squash-299"
 
 
 def _how(release: str, folder: str) -> str:
@@ -37,7 +36,7 @@ NO_BIOVIL_T = _how(BIOVIL_T, "biovil-t")
 NO_MEDSIGLIP = _how(MEDSIGLIP, "medsiglip")
 
 
-def rad_dino(settings: Settings, geometry: str = PAD) -> RadDino | Absent:
+def rad_dino(settings: Settings, geometry: str = PAD_SQUARE) -> RadDino | Absent:
     """RAD-DINO under one geometry; as all encoders here, absent where nobody configured it and its folder is nowhere.
 
     Raises:
@@ -50,13 +49,13 @@ def rad_dino(settings: Settings, geometry: str = PAD) -> RadDino | Absent:
 def medsiglip(settings: Settings) -> MedSigLip | Absent:
     """MedSigLIP, the judge of another family; raises as `rad_dino`."""
     place = _found(find_medsiglip, settings, settings.medsiglip, NO_MEDSIGLIP)
-    return place if isinstance(place, Absent) else MedSigLip(place, settings.cache, PAD, *_where(settings))
+    return place if isinstance(place, Absent) else MedSigLip(place, settings.cache, PAD_SQUARE, *_where(settings))
 
 
-def biovil_t(settings: Settings) -> BioViLT | Absent:
+def biovil_t(settings: Settings, geometry: str = PAD_SQUARE) -> BioViLT | Absent:
     """BioViL-T, which embeds images and texts in one space; raises as `rad_dino`."""
     place = _found(find_biovil_t, settings, settings.biovil_t, NO_BIOVIL_T)
-    return place if isinstance(place, Absent) else BioViLT(place, settings.cache, *_where(settings))
+    return place if isinstance(place, Absent) else BioViLT(place, settings.cache, geometry, *_where(settings))
 
 
 def judge(settings: Settings, geometry: str) -> Encoder:
@@ -88,35 +87,44 @@ class Training:
     """Real images of the kind that models are trained on, to compare with beside the test set.
 
     Attributes:
-        tag: Name and content digest of the set.
+        tag: Name, content digest and pixel digest of the set.
         restricted: Nothing that shows its images may leave the machine.
         images: [m] files.
-        patients: [m] whose they are.
+        patients: [m] whose they are; one of whom nothing is known stands for itself.
+        known: Whether every patient is known.
     """
 
     tag: str
     restricted: bool
     images: list[Path]
     patients: list[str]
+    known: bool
 
     @classmethod
-    def of(cls, data: DataSet) -> Training:
-        """The images of a set; only rows of split "train" count where any row has a split.
+    def of(cls, data: DataSet, settings: Settings, quiet: bool) -> Training:
+        """The images of a set that can be read; only rows of split "train" count where any row has a split.
 
         Raises:
             UserError: There are fewer than two.
         """
-        usable = [study for study in data.studies if not study.problem]
-        split = any(study.split for study in usable)
-        chosen = [study for study in usable if study.split == "train" or not split]
-        if len(chosen) < 2:
+        split = any(study.split for study in data.studies)
+        chosen = [study for study in data.studies if study.split == "train" or not split]
+        with ProgressLine("checking training images", len(chosen), quiet) as line:
+            check = check_images(chosen, settings.cache, lambda: line.advance(1))
+        usable = [study for study in chosen if study.id not in check.unreadable]
+        if len(usable) < 2:
             raise UserError(
-                f"training data '{data.name}' has {len(chosen)} usable rows of split 'train': name a set that has "
+                f"training data '{data.name}' has {len(usable)} usable rows of split 'train': name a set that has "
                 "them, or one without a split column"
             )
+        if len(usable) < len(chosen):
+            first = next(iter(check.unreadable.values()))
+            left_out = f"{len(chosen) - len(usable)} of {len(chosen)} training images are left out"
+            print(f"WARNING: {left_out}, the first because {first}", file=sys.stderr)
         return cls(
-            f"{data.name}@{data.content_digest[:8]}",
+            f"{data.name}@{data.content_digest[:8]}+{check.pixel_digest[:8]}",
             data.restricted,
-            [study.inputs.image for study in chosen],
-            [patient_of(study) for study in chosen],
+            [study.inputs.image for study in usable],
+            [study.patient_id or f"training image {study.id}" for study in usable],
+            all(study.patient_id for study in usable),
         )

@@ -24,12 +24,13 @@ from unix_bench.protocols.generation.column import (
     kernel_values,
     projected_values,
     share_values,
+    training_axes,
     training_values,
 )
 from unix_bench.protocols.generation.encoders import Training, stamp
 from unix_bench.protocols.metered import Absent
 from unix_bench.scoring.image import FeatureTable, nearest_distances
-from unix_bench.scoring.statistics import intervals, mean_of, memorisation_gap
+from unix_bench.scoring.statistics import image_flags, memorisation_gap, near_share
 from unix_bench.settings import PREFIX
 
 NO_TRAINING = (
@@ -38,8 +39,7 @@ NO_TRAINING = (
 NEAR = 0.01  # of real test images lie nearer to a training image than what is called near
 FLOORS = f"mean of {HALVINGS} patient-disjoint halvings, seed {SEED}"
 MEMORISED = ("near_copies", "memorisation_gap", "nearest_training", "nearest_held_out")
-NEEDS_TRAINING = ("fd_pca", "fd_train", "kd_train", *MEMORISED)
-ONCE = ("fd_inf", *NEEDS_TRAINING[1:])
+TRAINING_ONCE = ("fd_train", "kd_train", *MEMORISED)  # of the overall row alone
 ALL = (
     "fd",
     "fd_half",
@@ -49,7 +49,6 @@ ALL = (
     "kd_floor",
     *SHARES,
     *(f"{share}_common" for share in SHARES),
-    *NEEDS_TRAINING,
 )
 FD = {"covariance": "over n - 1"}
 KD = {"kernel": "(x.y / d + 1)^3, unbiased, all rows"}
@@ -68,14 +67,14 @@ DEFINITIONS = {
     **{
         f"{share}_common": {
             "k": str(NEIGHBOURS),
-            "common_n": f"least row of {LEAST_COMMON} images or more",
+            "common": f"n of the least row of {LEAST_COMMON} images or more",
             "subsamples": f"mean of {REPEATS}, seed {SEED}",
         }
         for share in SHARES
     },
     "near_copies": {
         "near": f"nearer to a training image than {1.0 - NEAR:.0%} of real test images are",
-        "interval": "95 % by a bootstrap of patients",
+        "interval": "95 % by a bootstrap of patients, the bound too",
     },
     "memorisation_gap": {"references": "sets of one size, no common patient", "interval": "95 % by halves of patients"},
     "nearest_training": {"references": "as many training images as held-out ones"},
@@ -99,8 +98,10 @@ class JudgeMeter:
             whole: All metrics; False: FD and KD alone, of an encoder or geometry that gives a second opinion.
         """
         self._encoder, self._training, self._whole = encoder, training, whole
-        self.names = judge_names(encoder.column, whole)
-        self.once = [f"{name}_{encoder.column}" for name in ONCE]
+        own = [*training_names(encoder.column, True), *training_names(encoder.column, False)] if training else []
+        self.names = [*judge_names(encoder.column, whole), *own]
+        self.once = [f"fd_inf_{encoder.column}", *training_names(encoder.column, False)]
+        self._common: int | None = None  # known once rows were measured
 
     @property
     def instruments(self) -> Mapping[str, str]:
@@ -113,8 +114,9 @@ class JudgeMeter:
             "encoder": f"{self._encoder.name}@{self._encoder.digest[:8]}",
             "geometry": self._encoder.geometry,
             "dtype": self._encoder.dtype,
-            **({"training": self._training.tag} if self._training and kind in NEEDS_TRAINING else {}),
+            **({"training": self._training.tag} if self._training and kind in (*TRAINING_ONCE, "fd_pca") else {}),
             **DEFINITIONS.get(kind, {}),
+            **({"common_n": str(self._common)} if kind.endswith("_common") and self._common else {}),
         }
 
     def measure(self, drawn: Drawings, rows: Sequence[Row], reader: FeatureReader) -> Measured:
@@ -128,24 +130,23 @@ class JudgeMeter:
         if not self._whole:
             return Measured([_by_name([*frechet_values(column, row), *kernel_values(column, row)]) for row in each])
         training = reader.images(self._training.images, self._encoder) if self._training else None
-        size = common_size(rows)
+        self._common = common_size(rows)
+        axes = None if training is None else training_axes(training)
         found = []
         for row in each:
             values = [
                 *frechet_values(column, row, with_limit=row.pathology is None),
                 *kernel_values(column, row),
                 *share_values(column, row),
-                *common_values(column, row, size),
+                *common_values(column, row, self._common),
             ]
-            if training is None:
-                values += [column.named(name, None, NO_TRAINING) for name in NEEDS_TRAINING]
-            else:
-                values += projected_values(column, row, training)
+            if training is not None:
+                values += projected_values(column, row, axes)
                 values += training_values(column, row, training) if row.pathology is None else []
             found.append(_by_name(values))
         columns: dict[str, Sequence[float]] = {}
         if self._training is not None and training is not None:
-            gap, columns = _memorised(column, rows[0], training, self._training.patients)
+            gap, columns = _memorised(column, rows[0], training, self._training)
             found[0] |= gap
         own = -np.linalg.norm(column.generated.astype(np.float64) - column.real, axis=1)
         ranking = Ranking(f"likeness to the real image of the study ({column.name})", own.tolist())
@@ -155,11 +156,10 @@ class JudgeMeter:
 class AbsentMeter:
     """Stands for metrics that cannot be had, so that tables say why."""
 
-    once: Sequence[str] = ()
     instruments: Mapping[str, str] = {}
 
-    def __init__(self, names: Sequence[str], absent: Absent, title: str) -> None:
-        self.names, self.absent, self._title = names, absent, title
+    def __init__(self, names: Sequence[str], absent: Absent, title: str, once: Sequence[str] = ()) -> None:
+        self.names, self.absent, self._title, self.once = names, absent, title, once
 
     def definition(self, metric: str) -> dict[str, str]:
         return {"encoder": self._title}
@@ -174,6 +174,11 @@ def judge_names(column: str, whole: bool = True) -> list[str]:
     return [f"{kind}_{column}" for kind in kinds]
 
 
+def training_names(column: str, by_row: bool) -> list[str]:
+    """The metrics of a column that need training images: those of every row, or of the overall one alone."""
+    return [f"{kind}_{column}" for kind in (["fd_pca"] if by_row else TRAINING_ONCE)]
+
+
 def _features(encoder: Encoder, drawn: Drawings, reader: FeatureReader) -> tuple[FeatureTable, Features, Features]:
     both = reader.images([*drawn.real, *drawn.generated], encoder)
     real, generated = both[: len(drawn)], both[len(drawn) :]
@@ -185,21 +190,21 @@ def _by_name(values: Sequence[Value]) -> dict[str, Value]:
 
 
 def _memorised(
-    column: Column, whole: Row, training: Features, training_patients: list[str]
+    column: Column, whole: Row, training: Features, source: Training
 ) -> tuple[dict[str, Value], dict[str, Sequence[float]]]:
     """Are drawn images nearer to training images than to as many held-out ones of other patients?"""
-    patients = column.patients.tolist()
-    both = len(set(patients) & set(training_patients))
+    patients = column.patients_of(whole)
+    both = len(set(patients) & set(source.patients))
     try:
         if both:
             raise ValueError(f"{both} patients are in the test set and in the training set too")
-        gap = memorisation_gap(column.generated, column.real, training, patients, training_patients, seed=SEED)
+        gap = memorisation_gap(column.generated, column.real, training, patients, source.patients, seed=SEED)
     except ValueError as error:
         return _by_name([column.named(name, None, str(error)) for name in MEMORISED]), {}
-    usual = np.quantile(nearest_distances(column.real, training), NEAR)
-    near, flags = mean_of(gap.nearest_training < usual), column.flags(whole)
+    near = near_share(gap.nearest_training, nearest_distances(column.real, training), patients, SEED, NEAR)
+    flags = image_flags(patients, bool(column.known.all()) and source.known)
     values = [
-        Value(f"near_copies_{column.name}", near.value(), ci=intervals([near], patients, SEED)[0], flags=flags),
+        Value(f"near_copies_{column.name}", near.value, ci=near.ci, flags=flags),
         Value(f"memorisation_gap_{column.name}", gap.value, ci=gap.ci, flags=flags),
         column.named("nearest_training", gap.to_training),
         column.named("nearest_held_out", gap.to_held_out),

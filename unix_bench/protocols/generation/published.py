@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from unix_bench.data import Study, check_images
 from unix_bench.errors import UserError
 from unix_bench.features import BioViLT, Encoder, SpecialTokenInText, TextTooLong
+from unix_bench.features.geometry import CENTRE_CROP, SQUASH_299
 from unix_bench.protocols.base import Pair, Row, Samples, Value, labelled_rows
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, ImageMeter, Measured
 from unix_bench.protocols.generation.column import NEIGHBOURS, SHARES
-from unix_bench.protocols.generation.encoders import SQUASH, biovil_t, judge, rad_dino, stamp
+from unix_bench.protocols.generation.encoders import biovil_t, judge, rad_dino, stamp
 from unix_bench.protocols.generation.judges import AbsentMeter
 from unix_bench.protocols.generation.scoring import GenerationScoring
 from unix_bench.protocols.metered import Absent
@@ -47,8 +48,8 @@ class PublishedGeneration(GenerationScoring):
                 "black one: leave it out under --protocol chexgenbench"
             )
         self.on_error: OnError = on_error or "score-as-black"
-        encoder = judge(settings, SQUASH)
-        absent, aligner = rad_dino(settings), biovil_t(settings)
+        encoder = judge(settings, SQUASH_299)
+        absent, aligner = rad_dino(settings), biovil_t(settings, CENTRE_CROP)
         missing = [AbsentMeter(_names("raddino"), absent, "raddino")] if isinstance(absent, Absent) else []
         alignment: ImageMeter = (
             AbsentMeter(["alignment_biovilt"], aligner, "biovilt")
@@ -111,6 +112,7 @@ class PublishedJudge:
             "reference": "real images, one a prompt",
             "encoder": f"{self._encoder.name}@{self._encoder.digest[:8]}",
             "geometry": self._encoder.geometry,
+            "dtype": self._encoder.dtype,
             "aggregate": f"overall: mean of {SHARDS} contiguous shards; a finding: one set; rounded to {DIGITS} digits",
             **own.get(kind, {"k": str(NEIGHBOURS)}),
         }
@@ -118,17 +120,14 @@ class PublishedJudge:
     def measure(self, drawn: Drawings, rows: Sequence[Row], reader: FeatureReader) -> Measured:
         both = reader.images([*drawn.real, *drawn.generated], self._encoder)
         real, generated = both[: len(drawn)], both[len(drawn) :]
-        found = []
+        cells = []
         for row in rows:
             shown = {drawn.prompts[index] for index in row.members} if row.pathology else None
             values = published_row(real, generated, (drawn.prompts, drawn.prompts), shown)
-            found.append(
-                {
-                    f"{kind}_{self._encoder.name}": Value(f"{kind}_{self._encoder.name}", value, reason)
-                    for kind, (value, reason) in values.items()
-                }
-            )
-        return Measured(found)
+            distinct = len({drawn.prompts[index] for index in row.members})
+            named = ((f"{kind}_{self._encoder.name}", *found) for kind, found in values.items())
+            cells.append({name: Value(name, value, reason, support=distinct) for name, value, reason in named})
+        return Measured(cells)
 
 
 def first_rows(prompts: Sequence[str]) -> Indices:
@@ -217,6 +216,7 @@ class PublishedAlignment:
             "pairs": "drawn image with its prompt",
             "encoder": f"{self._encoder.name}@{self._encoder.digest[:8]}",
             "geometry": self._encoder.geometry,
+            "dtype": self._encoder.dtype,
             "aggregate": f"mean over images, rounded to {DIGITS} digits before and after",
         }
 

@@ -33,7 +33,7 @@ class GenerationScoring(MeterScoring[ImageMeter]):
             [pair.study.reference.image for pair in pairs],
             [pair.study.inputs.prompt or "" for pair in pairs],
             [patient_of(pair.study) for pair in pairs],
-            [bool(pair.study.patient_id or pair.study.study_id) for pair in pairs],
+            [pair.study.patient_id is not None for pair in pairs],
         )
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:

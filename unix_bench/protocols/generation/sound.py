@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from unix_bench.data import Study
 from unix_bench.errors import UserError
 from unix_bench.features import Encoder
+from unix_bench.features.geometry import PAD_SQUARE, SQUASH_299
 from unix_bench.protocols.base import Pair, Samples, without_failures
 from unix_bench.protocols.generation.alignment import ALIGNMENTS, AlignmentMeter
 from unix_bench.protocols.generation.base import ImageMeter
-from unix_bench.protocols.generation.encoders import PAD, SQUASH, Training, biovil_t, judge, medsiglip, rad_dino
-from unix_bench.protocols.generation.judges import AbsentMeter, JudgeMeter, judge_names
+from unix_bench.protocols.generation.encoders import Training, biovil_t, judge, medsiglip, rad_dino
+from unix_bench.protocols.generation.judges import NO_TRAINING, AbsentMeter, JudgeMeter, judge_names, training_names
 from unix_bench.protocols.generation.scoring import GenerationScoring
 from unix_bench.protocols.metered import Absent
 from unix_bench.settings import Settings
@@ -27,12 +28,13 @@ class SoundGeneration(GenerationScoring):
         self.on_error: OnError = on_error or "drop-pair"
         self.training = training.tag if training else None
         self.restricted = training is not None and training.restricted
-        main = judge(settings, PAD)
+        main = judge(settings, PAD_SQUARE)
         super().__init__(
             [
                 *_missing_judge(settings),
                 JudgeMeter(main, training),
-                JudgeMeter(judge(settings, SQUASH), None, whole=False),
+                *_missing_training(main, training),
+                JudgeMeter(judge(settings, SQUASH_299), None, whole=False),
                 _side_judge(medsiglip(settings)),
                 _alignment(settings),
             ],
@@ -51,6 +53,14 @@ def _missing_judge(settings: Settings) -> list[ImageMeter]:
         return []
     names = [*judge_names("raddino"), *judge_names("raddino_squash", whole=False)]
     return [AbsentMeter(names, found, "raddino")]
+
+
+def _missing_training(main: Encoder, training: Training | None) -> list[ImageMeter]:
+    if training is not None:
+        return []
+    overall, by_row = (training_names(main.column, rows) for rows in (False, True))
+    absent = Absent(NO_TRAINING)
+    return [AbsentMeter(by_row, absent, main.name), AbsentMeter(overall, absent, main.name, once=overall)]
 
 
 def _side_judge(found: Encoder | Absent) -> ImageMeter:

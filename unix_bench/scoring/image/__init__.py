@@ -12,7 +12,7 @@ from unix_bench.scoring.image.kernel import (
 from unix_bench.scoring.image.kernel_sums import KernelSums, kernel_sums
 from unix_bench.scoring.image.neighbours import PRDC, PRDCSpread, nearest_distances, prdc
 from unix_bench.scoring.image.projection import Projection, pca
-from unix_bench.scoring.image.sampling import Floors, floors, patient_halves
+from unix_bench.scoring.image.sampling import Floors, floors
 from unix_bench.scoring.image.table import FeatureTable
 
 __all__ = [
@@ -35,7 +35,6 @@ __all__ = [
     "kernel_estimate",
     "kernel_sums",
     "nearest_distances",
-    "patient_halves",
     "pca",
     "prdc",
 ]

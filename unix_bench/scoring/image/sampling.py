@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from unix_bench.scoring.image.features import Matrix, as_pair
 from unix_bench.scoring.image.frechet import fit_gaussian, gaussian_distance
-from unix_bench.scoring.image.kernel import sum_between, sum_within
+from unix_bench.scoring.image.kernel import sum_within
 from unix_bench.scoring.image.tiles import dots_of
 
 Integers = NDArray[np.intp]
@@ -25,19 +25,17 @@ class Floors:
         fd: Frechet distance of the two halves of the real images: what sampling alone amounts to.
         fd_at_half: Frechet distance of each half of the real images to the other half's generated ones.
         kd: Absolute kernel distance of the two halves of the real images; its expectation would be 0 but for the sign.
-        kd_at_half: Kernel distance of each half of the real images to the other half's generated ones.
         n: Images in a half.
     """
 
     fd: float
     fd_at_half: float
     kd: float
-    kd_at_half: float
     n: int
 
 
 def floors(real: Any, generated: Any, patients: Sequence[str], seed: int, halvings: int = 4) -> Floors:
-    """Floors of both distances, and the distances at the floors' size, from the same halvings.
+    """Floors of both distances, and FD at the floors' size, from the same halvings.
 
     Halves share no patient with each other, and no half of the real images is compared with images generated for its
     own patients. A Frechet distance depends on the number of images, so that like is compared with like.
@@ -71,23 +69,7 @@ def floors(real: Any, generated: Any, patients: Sequence[str], seed: int, halvin
     if n < 2:
         raise ValueError(f"a half of the patients needs at least two images, and there is {n}")
     fd, fd_at_half = np.mean([_frechet(x, y, *pair) for pair in halves], axis=0)
-    of_halves, at_half = _kernel(x, y, halves)
-    return Floors(float(fd), float(fd_at_half), float(np.abs(of_halves).mean()), float(at_half.mean()), n)
-
-
-def patient_halves(patients: Sequence[str], seed: int) -> tuple[Integers, Integers]:
-    """Rows of two halves that share no patient, of nearly equal size, each in ascending order.
-
-    Patients with many images are dealt first, each to the side with fewer; ties in their number by chance.
-
-    Args:
-        patients: [n] whose image each row is.
-        seed: Of the halving.
-
-    Raises:
-        ValueError: Fewer than two patients.
-    """
-    return _dealt(patients, np.random.default_rng(seed))
+    return Floors(float(fd), float(fd_at_half), float(np.abs(_kernel(x, halves)).mean()), n)
 
 
 def _dealt(patients: Sequence[str], rng: np.random.Generator) -> tuple[Integers, Integers]:
@@ -118,26 +100,20 @@ def _frechet(x: Matrix, y: Matrix, one: Integers, other: Integers) -> tuple[floa
     return gaussian_distance(real_one, real_other), sum(across) / 2.0
 
 
-def _kernel(x: Matrix, y: Matrix, halves: Sequence[tuple[Integers, Integers]]) -> tuple[Matrix, Matrix]:
-    """As `_frechet` for kernel distances, [halvings] each; one pass over the kernel serves all halvings."""
+def _kernel(x: Matrix, halves: Sequence[tuple[Integers, Integers]]) -> Matrix:
+    """[halvings] kernel distances of the real halves; one pass over the kernel serves all halvings."""
     (n, d), size = x.shape, len(halves[0][0])
     members = np.zeros((n, 2 * len(halves)))  # the ones first, then the others
     for index, (one, other) in enumerate(halves):
         members[one, index] = members[other, len(halves) + index] = 1.0
-    among_real, among_generated, between = (np.zeros((2 * len(halves),) * 2) for _ in range(3))
+    among = np.zeros((2 * len(halves),) * 2)
 
-    def add(sums: Matrix, rows: slice, columns: slice, values: Matrix, mirrored: bool) -> None:
+    def add(rows: slice, columns: slice, values: Matrix) -> None:
         share = members[rows].T @ (values @ members[columns])
-        sums += share + share.T if mirrored and rows != columns else share
+        among[:] += share + share.T if rows != columns else share
 
-    sum_within(dots_of(x, x), n, d, lambda i, j, values: add(among_real, i, j, values, True))
-    sum_within(dots_of(y, y), n, d, lambda i, j, values: add(among_generated, i, j, values, True))
-    sum_between(dots_of(x, y), n, n, d, lambda i, j, values: add(between, i, j, values, False))
+    sum_within(dots_of(x, x), n, d, add)
     ones = np.arange(len(halves))
     others, pairs = ones + len(halves), size * (size - 1)
-    of_halves = (among_real[ones, ones] + among_real[others, others]) / pairs - 2.0 * among_real[ones, others] / size**2
-    across = [
-        (among_real[real, real] + among_generated[drawn, drawn]) / pairs - 2.0 * between[real, drawn] / size**2
-        for real, drawn in ((ones, others), (others, ones))
-    ]
-    return of_halves, (across[0] + across[1]) / 2.0
+    found: Matrix = (among[ones, ones] + among[others, others]) / pairs - 2.0 * among[ones, others] / size**2
+    return found

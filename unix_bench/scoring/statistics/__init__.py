@@ -3,8 +3,9 @@
 from unix_bench.scoring.statistics.bootstrap import FEW_POSITIVES, FEW_STUDIES, Interval, intervals
 from unix_bench.scoring.statistics.frechet_intervals import FrechetJackknife, Limit, frechet_interval, frechet_limit
 from unix_bench.scoring.statistics.kernel_intervals import kernel_interval, paired_kernel_difference
+from unix_bench.scoring.statistics.margins import Margin, MarginTest, kernel_margin, measure_margin
 from unix_bench.scoring.statistics.measure import Measure, class_f1, f1_parts, macro_f1, mean_of, micro_f1
-from unix_bench.scoring.statistics.memorisation import MemorisationGap, memorisation_gap
+from unix_bench.scoring.statistics.memorisation import MemorisationGap, NearShare, memorisation_gap, near_share
 from unix_bench.scoring.statistics.paired import Difference, approximate_randomisation, holm, paired_bootstrap
 from unix_bench.scoring.statistics.patient_pairs import FEW_PATIENTS, effective_patients, image_flags
 from unix_bench.scoring.statistics.seeds import Spread, between_seeds
@@ -17,8 +18,11 @@ __all__ = [
     "FrechetJackknife",
     "Interval",
     "Limit",
+    "Margin",
+    "MarginTest",
     "Measure",
     "MemorisationGap",
+    "NearShare",
     "Spread",
     "approximate_randomisation",
     "between_seeds",
@@ -31,10 +35,13 @@ __all__ = [
     "image_flags",
     "intervals",
     "kernel_interval",
+    "kernel_margin",
     "macro_f1",
     "mean_of",
+    "measure_margin",
     "memorisation_gap",
     "micro_f1",
+    "near_share",
     "paired_bootstrap",
     "paired_kernel_difference",
 ]

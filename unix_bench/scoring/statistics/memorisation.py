@@ -200,7 +200,7 @@ def _checked(
         )
     both = set(patients) & set(training_patients)
     if both:
-        raise ValueError(f"{len(both)} patients, {min(both)!r} among them, are both held out and trained on")
+        raise ValueError(f"{len(both)} patients are both held out and trained on")
     if len(set(patients)) < 2:
         raise ValueError("a nearest held-out image of another patient needs two held-out patients, and there is 1")
     if groups < 4:
@@ -263,3 +263,66 @@ def _to_others(x: Rows, references: Rows, patients: Integers, group: Integers) -
 def _sorted(distances: Matrix, counts: Integers) -> _Neighbours:
     order = np.argsort(distances, axis=1, kind="stable")
     return _Neighbours(np.take_along_axis(distances, order, axis=1), np.take_along_axis(counts, order, axis=1), order)
+
+
+@dataclass(frozen=True)
+class NearShare:
+    """The share of drawn images that lie unusually near to a training image.
+
+    Attributes:
+        value: In [0, 1].
+        ci: Its interval; None where fewer than two patients.
+    """
+
+    value: float
+    ci: Interval | None
+
+
+def near_share(
+    drawn: Matrix,
+    held_out: Matrix,
+    patients: Sequence[str],
+    seed: int,
+    usual: float = 0.01,
+    replicates: int = 2000,
+    level: float = 0.95,
+) -> NearShare:
+    """Share of drawn images that are nearer to a training image than all but few of the held-out real ones are.
+
+    The bound is a quantile of the held-out images' own distances, so that a model which draws from the same
+    distribution without knowing the training images has `usual` of them below it on average. Patients get random
+    weights, as in `intervals`, and the bound moves with them.
+
+    Args:
+        drawn: [n] distance of each drawn image to its nearest training image.
+        held_out: [n] the same of the real test images.
+        patients: [n] whose study it is.
+        seed: Of the weights.
+        usual: Share of held-out images below the bound.
+        replicates: Sets of weights.
+        level: Of the interval.
+
+    >>> drawn, real = np.linspace(0.0, 1.0, 200), np.linspace(0.5, 1.5, 200)
+    >>> 0.49 < near_share(drawn, real, [str(i) for i in range(200)], seed=0, replicates=100).value < 0.53
+    True
+    """
+    check_level(level)
+    numbers = numbered(patients, len(drawn))
+    places, order = np.argsort(held_out, kind="stable"), np.argsort(drawn, kind="stable")
+    held, near = held_out[places], drawn[order]
+    rng = np.random.default_rng(seed)
+    weights = np.concatenate(
+        [np.ones((1, len(drawn))), rng.standard_exponential((replicates, int(numbers.max()) + 1))[:, numbers]]
+    )
+    shares = np.array([_share_below(held, each[places], near, each[order], usual) for each in weights])
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(shares[1:], [tail, 1.0 - tail])
+    value = float(shares[0])
+    few = len(set(numbers.tolist())) < 2
+    return NearShare(value, None if few else (min(float(low), value), max(float(high), value)))
+
+
+def _share_below(held: Matrix, of_held: Matrix, near: Matrix, of_near: Matrix, usual: float) -> float:
+    """Weight of the values `near` below the `usual` quantile of `held`, both ascending with their weights."""
+    bound = held[min(int(np.searchsorted(of_held.cumsum(), usual * of_held.sum())), len(held) - 1)]
+    return float(of_near[: np.searchsorted(near, bound)].sum() / of_near.sum())

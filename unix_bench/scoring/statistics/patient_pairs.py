@@ -117,19 +117,18 @@ def effective_patients(patients: Sequence[Any] | NDArray[Any]) -> float:
     return float(sizes.sum() ** 2 / np.square(sizes).sum())
 
 
-def image_flags(patients: Sequence[str] | None, images: int) -> list[str]:
+def image_flags(patients: Sequence[str], known: bool) -> list[str]:
     """Why an interval of an image metric is not to be trusted, if it is not (docs/image_intervals.md has the figures).
 
     Args:
-        patients: [n] each image's patient; None: unknown.
-        images: n.
+        patients: [n] each image's patient, or what stands for one.
+        known: Whether all of them are patients indeed.
 
     Returns:
-        `few-patients` below `FEW_PATIENTS` effective ones, `patients-unknown` where None was given.
+        `patients-unknown` where they are not, `few-patients` below `FEW_PATIENTS` effective ones.
     """
-    if patients is None:
-        return ["patients-unknown", *(["few-patients"] if images < FEW_PATIENTS else [])]
-    return ["few-patients"] if not images or effective_patients(patients) < FEW_PATIENTS else []
+    few = not patients or effective_patients(patients) < FEW_PATIENTS
+    return [*([] if known else ["patients-unknown"]), *(["few-patients"] if few else [])]
 
 
 def t_interval(centre: float, error: float, degrees: float, level: float, value: float | None = None) -> Interval:

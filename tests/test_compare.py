@@ -1,0 +1,337 @@
+"""Two runs against each other: values, tests, what is shown where, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from scipy import stats
+
+from unix_bench.cli import main
+from unix_bench.compare.measures import measures_of
+from unix_bench.scoring.image import kernel_distance, kernel_sums
+from unix_bench.scoring.statistics import Margin, kernel_margin, mean_of, measure_margin
+
+SENTENCES = {
+    "Cardiomegaly": ("The heart is enlarged.", "The heart size is normal."),
+    "Edema": ("There is pulmonary edema.", "There is no pulmonary edema."),
+    "Pneumothorax": ("There is a left pneumothorax.", "No pneumothorax."),
+    "Pleural Effusion": ("There is a small pleural effusion.", "No pleural effusion."),
+}
+
+
+def bench(*words: object) -> Result:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(result: Result, *parts: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("unix-bench: "), result.output
+    for part in parts:
+        assert part in last
+
+
+def make_folder(place: Path, n: int, restricted: bool = False) -> list[str]:
+    """A data set of n studies with four findings each; returns its reports."""
+    rng = np.random.default_rng(0)
+    place.mkdir()
+    rows, reports = [f"id,image,prompt,report,patient_id,{','.join(SENTENCES)}"], []
+    for index in range(n):
+        Image.fromarray(rng.integers(0, 256, size=(24, 24), dtype=np.uint8)).save(place / f"{index}.png")
+        there = rng.random(len(SENTENCES)) < 0.4
+        text = " ".join(pair[0 if shown else 1] for pair, shown in zip(SENTENCES.values(), there, strict=True))
+        text += f" Comparison {rng.integers(1000, 9999)}."
+        reports.append(text)
+        rows.append(
+            f"study-{index},{index}.png,Prompt {index}.,{text},patient-{index // 2},{','.join(map(str, there + 0))}"
+        )
+    (place / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (place / "dataset.toml").write_text(
+        f'name = "made"\nlicence = "none"\ncitation = "none"\nrestricted = {str(restricted).lower()}\n'
+    )
+    return reports
+
+
+def recorded(folder: Path, name: str, reports: Sequence[str | None], *words: object) -> str:
+    """The run of these reports, None for one that failed."""
+    lines = [
+        {"id": f"study-{index}", **({"error": "it broke"} if text is None else {"report": text})}
+        for index, text in enumerate(reports)
+    ]
+    file = folder.parent / f"{name}.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    said = bench("score", "--task", "report", "--predictions", file, "--data", folder, "--per-pathology", "--json",
+                 "--quiet", "--max-failed", 1, *words)  # fmt: skip
+    assert said.exit_code == 0, said.output
+    return str(json.loads(said.stdout)["run"])
+
+
+def shuffled(reports: Sequence[str], seed: int = 1) -> list[str]:
+    return [reports[index] for index in np.random.default_rng(seed).permutation(len(reports))]
+
+
+def mostly(reports: Sequence[str]) -> list[str]:
+    """Nine in ten right; the others say nothing of what is there."""
+    return [text if index % 10 else "Lungs are clear." for index, text in enumerate(reports)]
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, str, str]:
+    """A folder of 60 studies, a good run and a shuffled one."""
+    folder = tmp_path / "made"
+    reports = make_folder(folder, 60)
+    return folder, recorded(folder, "good", mostly(reports)), recorded(folder, "bad", shuffled(reports))
+
+
+def compared(*words: object) -> dict[str, Any]:
+    result = bench("compare", *words, "--json", "--quiet")
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def stored(run: str, protocol: str = "sound") -> dict[tuple[str | None, str], Any]:
+    path = next(Path("results/runs").glob(f"{run}/scores/{protocol}-*/results.json"))
+    return {(m["pathology"], m["name"]): m for m in json.loads(path.read_text())["metrics"]}
+
+
+@pytest.mark.parametrize("protocol", ["sound", "unix"])
+def test_each_side_has_the_values_of_its_results(pair: tuple[Path, str, str], protocol: str) -> None:
+    _, good, bad = pair
+    document = compared(f"{good}:{protocol}", bad)
+    sides = stored(good, protocol), stored(bad, protocol)
+    tested = 0
+    for row in document["metrics"]:
+        key = (row["pathology"], row["name"])
+        for name, side in zip("ab", sides, strict=True):
+            if side[key]["value"] is None:
+                assert row[name] is None
+            else:
+                assert row[name] == pytest.approx(side[key]["value"], abs=1e-12), key
+        assert row["n"] == sides[0][key]["n"]
+        if row["p"] is not None:
+            tested += 1
+            assert row["ci"][0] <= row["difference"] <= row["ci"][1]
+            if protocol == "sound":
+                assert row["difference"] == pytest.approx(row["a"] - row["b"], abs=1e-12)
+    assert tested >= 25
+    assert {row["pathology"] for row in document["metrics"]} >= {None, *SENTENCES}
+
+
+def test_verdicts_and_holm_over_the_findings(pair: tuple[Path, str, str]) -> None:
+    _, good, bad = pair
+    rows = compared(good, bad)["metrics"]
+    overall = {row["name"]: row for row in rows if row["pathology"] is None}
+    assert overall["rule14_f1_micro_14_neg"]["verdict"] == "better"
+    assert overall["rouge_l"]["verdict"] == "better"
+    reverse = {row["name"]: row for row in compared(bad, good)["metrics"] if row["pathology"] is None}
+    assert reverse["rouge_l"]["verdict"] == "worse"
+    assert reverse["rouge_l"]["difference"] == pytest.approx(-overall["rouge_l"]["difference"])
+    same = compared(good, good)["metrics"]
+    assert {row["verdict"] for row in same if row["p"] is not None} == {"no evidence"}
+    for name in ("rouge_l", "bleu_4"):
+        family = [row for row in rows if row["name"] == name and row["pathology"] and row["p"] is not None]
+        assert len(family) == len(SENTENCES)
+        least = min(family, key=lambda row: row["p"])
+        assert least["p_holm"] == pytest.approx(min(1.0, least["p"] * len(family)))
+    by_finding = [row for row in rows if row["name"].startswith("rule14_f1_") and row["name"].endswith("_edema_neg")]
+    assert by_finding[0]["p_holm"] >= by_finding[0]["p"]
+
+
+def test_the_samples_that_changed_most(pair: tuple[Path, str, str]) -> None:
+    folder, good, bad = pair
+    document = compared(good, bad)
+    assert document["criterion"] == "ROUGE-L"
+    changes = [abs(sample["change"]) for sample in document["changed"]]
+    assert changes == sorted(changes, reverse=True)
+    sample = document["changed"][0]
+    assert sample["change"] == pytest.approx(sample["a"] - sample["b"], abs=1e-9)
+    manifest = {line.split(",")[0]: line for line in (folder / "manifest.csv").read_text().splitlines()}
+    assert sample["reports"]["reference"] in manifest[sample["id"]]
+    for change in sample["findings"]:
+        assert change["a"] != change["b"]
+    assert any(one["findings"] for one in document["changed"])
+
+
+class Page(HTMLParser):
+    """Elements and text, as a browser would see them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.words = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.words += data
+
+
+def test_whatever_a_report_holds_stays_text(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    reports = make_folder(folder, 12)
+    nasty = "<script>alert(1)</script> \x1b[31mred \u202eleft \x00 " + "w" * 3000 + "</p><img src=x onerror=y>"
+    one = recorded(folder, "a<b>&'\"", reports)
+    two = recorded(folder, "plain", [nasty, *reports[1:]])
+    result = bench("compare", one, two, "--quiet", "--out", "page.html")
+    assert result.exit_code == 0, result.output
+    text = Path("page.html").read_text()
+    page = Page(text)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert "<script>alert(1)</script>" in page.words
+    assert "recorded-a<b>&'\"" in page.words
+    for letter in "\x00\x1b\u202e":
+        assert letter not in text
+        assert letter not in result.stdout
+    assert "overflow-wrap: anywhere" in text
+    assert "http" not in text.replace("http-equiv", "")
+    assert text == next(Path("results/runs").glob(f"{one}/comparisons/*.html")).read_text()
+
+
+def test_restricted_data_leaves_as_numbers_only(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    reports = make_folder(folder, 60, restricted=True)
+    one, two = recorded(folder, "good", mostly(reports)), recorded(folder, "bad", shuffled(reports))
+    console = bench("compare", one, two, "--quiet", "--out", "page.html")
+    program = bench("compare", one, two, "--quiet", "--json")
+    assert "left out, ids hashed" in console.stderr
+    for text in (Path("page.html").read_text(), console.stdout, program.stdout):
+        assert "RESTRICTED" in text or '"restricted": true' in text
+        for private in ("study-", "patient-", "pleural effusion.", "The heart", "Comparison"):
+            assert private not in text
+    home = next(Path("results/runs").glob(f"{one}/comparisons/*.html"))
+    inside = home.with_name("mine.html")
+    assert bench("compare", one, two, "--quiet", "--out", inside).exit_code == 0
+    for page in (home, inside):
+        assert "RESTRICTED" in page.read_text()
+        assert "study-" in page.read_text()
+        assert "The heart" in page.read_text()
+
+
+def test_other_studies_are_refused_unless_asked_for(pair: tuple[Path, str, str], tmp_path: Path) -> None:
+    folder, good, _ = pair
+    reports = shuffled(["The heart is enlarged."] * 60)
+    few = recorded(folder, "few", reports[:25], "--limit", 25)
+    refused(bench("compare", good, few, "--quiet"), "different studies (60 and 25, 25 in common)", "--common")
+    document = compared(good, few, "--common")
+    assert document["n"] == 25
+    assert "Only the 25 studies" in document["notes"][0]
+    row = next(row for row in document["metrics"] if row["name"] == "rouge_l" and row["pathology"] is None)
+    assert row["b"] == pytest.approx(stored(few)[None, "rouge_l"]["value"])
+    assert row["a"] == pytest.approx(22 / 25), "three of the first 25 say nothing that is there"
+    assert stored(good)[None, "rouge_l"]["value"] == pytest.approx(54 / 60)
+    sets = [row for row in document["metrics"] if row["difference"] is not None and row["p"] is None]
+    assert not sets
+
+
+def test_a_failed_prediction_leaves_its_study_out_of_both(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    reports = make_folder(folder, 12)
+    whole, holed = recorded(folder, "whole", reports), recorded(folder, "holed", [None, *reports[1:]])
+    document = compared(whole, holed)
+    assert document["n"] == 11
+    assert "1 studies of which one run's prediction failed" in document["notes"][0]
+    assert document["b"]["failed"] == 1
+
+
+def test_what_cannot_be_compared(pair: tuple[Path, str, str]) -> None:
+    folder, good, bad = pair
+    refused(bench("compare", f"{good}:unix", f"{bad}:sound"), "protocols differ")
+    refused(bench("compare", good, "nothing"), "no run 'nothing'")
+    other = folder.with_name("other")
+    shutil.copytree(folder, other)
+    text = (other / "manifest.csv").read_text()
+    (other / "manifest.csv").write_text(text.replace("Prompt 3.", "Prompt three."))
+    third = recorded(other, "good", ["No pneumothorax."] * 60)
+    refused(bench("compare", good, third), "content of the data differs")
+
+
+def test_drawn_images(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    make_folder(folder, 24)
+    rng = np.random.default_rng(5)
+    runs = []
+    for name, grey in (("noise", 256), ("dark", 40)):
+        place = tmp_path / name
+        place.mkdir()
+        for index in range(24):
+            Image.fromarray(rng.integers(0, grey, size=(24, 24), dtype=np.uint8)).save(place / f"{index}.png")
+        lines = (json.dumps({"id": f"study-{index}", "image": f"{index}.png"}) for index in range(24))
+        (place / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+        said = bench("score", "--task", "generation", "--predictions", place / f"{name}.jsonl", "--data", folder,
+                     "--per-pathology", "--json", "--quiet")  # fmt: skip
+        runs.append(json.loads(said.stdout)["run"])
+    document = compared(*runs)
+    sides = stored(runs[0]), stored(runs[1])
+    rows = {row["name"]: row for row in document["metrics"] if row["pathology"] is None}
+    kd = rows["kd_demodino"]
+    for name, side in zip("ab", sides, strict=True):
+        assert kd[name] == pytest.approx(side[None, "kd_demodino"]["value"], rel=1e-9)
+    assert kd["verdict"] == "better", "noise is what the real images are"
+    assert rows["fd_demodino"]["difference"] == pytest.approx(rows["fd_demodino"]["a"] - rows["fd_demodino"]["b"])
+    assert rows["fd_demodino"]["p"] is None
+    assert "no paired test" in rows["fd_demodino"]["note"]
+    page = Page(next(Path("results/runs").glob(f"{runs[0]}/comparisons/*.html")).read_text())
+    assert page.tags.count("img") == 3 * len(document["changed"]) > 0
+
+
+def test_losses_are_sums_over_weights() -> None:
+    columns = {"report_nats": [6.0, None, 4.0], "report_tokens": [3.0, None, 1.0], "flow_mse": [0.5, 0.25, None]}
+    found = measures_of(columns, "sound", ["probe_ce", "probe_flow_mse"])
+    assert found["probe_ce"].value() == pytest.approx(10.0 / 4.0)
+    assert found["probe_flow_mse"].value() == pytest.approx(0.375)
+
+
+def test_a_margin_agrees_with_the_t_test() -> None:
+    rng = np.random.default_rng(0)
+    baseline = rng.uniform(0.5, 1.5, 800)
+    candidate = baseline + rng.normal(0.012, 0.1, 800)
+    cases: list[tuple[bool, Margin, np.ndarray[Any, Any]]] = [
+        (True, Margin(0.01), candidate - baseline + 0.01),
+        (False, Margin(0.02), -(candidate - baseline - 0.02)),
+        (False, Margin(0.02, relative=True), 1.02 * baseline - candidate),
+        (True, Margin(0.005, relative=True), candidate - 0.995 * baseline),
+    ]
+    for higher, margin, spare in cases:
+        found = measure_margin(mean_of(candidate), mean_of(baseline), None, higher, margin, seed=1, replicates=20_000)
+        assert found.gain == pytest.approx((1 if higher else -1) * (candidate - baseline).mean())
+        assert found.p_worse is not None
+        assert found.p_within is not None
+        assert found.p_worse == pytest.approx(stats.ttest_1samp(spare, 0.0, alternative="greater").pvalue, abs=0.01)
+        assert found.p_within == pytest.approx(stats.ttest_1samp(spare, 0.0, alternative="less").pvalue, abs=0.01)
+
+
+@pytest.mark.parametrize("margin_of", [lambda kd: Margin(kd), lambda kd: Margin(1.0 * 0.999, relative=True)])
+def test_a_kernel_distance_on_either_side_of_its_margin(margin_of: Callable[[float], Margin]) -> None:
+    """The candidate's distance is about twice, then about four times the baseline's; twice is allowed."""
+    rng = np.random.default_rng(0)
+    real, noise = rng.normal(size=(300, 6)), rng.normal(size=(300, 6))
+    baseline = kernel_sums(real, noise + 0.6, None)
+    kd = kernel_distance(real, noise + 0.6)
+    assert kd == pytest.approx(baseline.estimate.value)
+    near, far = (kernel_sums(real, noise + shift, None) for shift in (0.65, 1.3))
+    assert near.estimate.value < 1.7 * kd
+    assert far.estimate.value > 3.0 * kd
+    inside, beyond = (kernel_margin(each, baseline, margin_of(kd), 0, 1000) for each in (near, far))
+    assert inside.gain == pytest.approx(kd - near.estimate.value)
+    assert inside.p_worse is not None
+    assert inside.p_worse < 0.01
+    assert beyond.p_within is not None
+    assert beyond.p_within < 0.01
+    same = kernel_margin(baseline, kernel_sums(real, noise + 0.6, None), Margin(0.0), 0)
+    assert (same.gain, same.p_worse) == (0.0, 0.0)

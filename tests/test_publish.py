@@ -1,0 +1,382 @@
+"""Reviewed results, the boards made from them, the paper's tables, and runs held against the paper."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from unix_bench.cards import bundled
+from unix_bench.cli import main
+from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
+from unix_bench.tables.leaderboard import paper_tables, paper_view
+
+SHARED = Path(__file__).parents[2] / "shared" / "published"
+FILES = {2: "understanding.csv", 3: "generation.csv", 4: "generation_per_pathology.csv"}
+PROTOCOLS = {"report": "unix", "generation": "chexgenbench"}
+DATA = {"report": "mimic_cxr:unix_json", "generation": "mimic_cxr:chexgenbench"}
+
+
+def bench(*words: object) -> Result:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def refused(result: Result, *parts: str, code: int = 2) -> None:
+    assert result.exit_code == code, result.output
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("unix-bench: "), result.stderr
+    for part in parts:
+        assert part in last
+
+
+def make_run(
+    name: str,
+    values: dict[tuple[str, str | None], float | None],
+    task: str = "report",
+    protocol: str = "",
+    demo: bool = False,
+    samples: int = 2,
+    **spec: Any,
+) -> RunFolder:
+    """A scored run below results/runs, as the bench writes one."""
+    protocol = protocol or PROTOCOLS[task]
+    predict = {
+        "model": "unix", "weights": "ab" * 32, "task": task, "task_version": 1, "data": DATA[task],
+        "data_digest": "cd" * 32, "instruction": None, "settings": {"size": 512}, "seed": 0, "subset": None,
+        "limit": None, "batch_size": 8, "dtype": "bfloat16", "device": "cuda", "deterministic": False, **spec,
+    }  # fmt: skip
+    score = {
+        "protocol": protocol, "protocol_version": 1, "instruments": {}, "absent": {}, "pixels": None,
+        "training": None, "per_pathology": True, "uncertain": "negative", "on_error": "score-as-nan",
+    }  # fmt: skip
+    record = RunRecord(
+        id=name, predict_spec=predict, demo=demo, restricted=True, data_path="x", pixel_digest="", command=[],
+        started="2026-11-20T08:00:00+00:00", environment={},
+    )  # fmt: skip
+    run = RunFolder.create(Path("results/runs"), record)
+    run.append("0", [Sample(id=f"study-{index}", report="A long secret report.") for index in range(samples)])
+    results = Results(
+        run=name,
+        predict_spec=predict,
+        score_spec=score,
+        demo=demo,
+        restricted=True,
+        counts=Counts(total=2, ok=2, failed=0, skipped=0),
+        metrics=[
+            Metric(
+                name=metric, value=value, pathology=pathology, n=2, protocol=protocol,
+                signature="reference_text=impression; labeller=chexbert@1; n=2; failed=0; seed=0",
+                reason=None if value is not None else "it is not here",
+            )
+            for (metric, pathology), value in values.items()
+        ],
+    )  # fmt: skip
+    run.write_results(f"{protocol}-1", results, b"")
+    return run
+
+
+def reviewed() -> Path:
+    (path,) = Path("results/report").glob("*/*/*/*.json")
+    return path
+
+
+def records(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+@pytest.mark.parametrize("place", ["golden", "shared"])
+def test_the_papers_tables_come_out_cell_by_cell(number: int, place: str, golden: Path) -> None:
+    source = (golden / "published" if place == "golden" else SHARED) / FILES[number]
+    if not source.is_file():
+        pytest.skip("the shared files are not here")
+    task = "report" if number == 2 else "generation"
+    result = bench("leaderboard", "--task", task, "--view", f"paper-table-{number}", "--published", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    expected, found = records(source.read_text(encoding="utf-8")), records(result.stdout)
+    assert [{key: row[key] for key in expected[0]} for row in found] == expected
+    assert list(found[0])[: len(expected[0])] == list(expected[0])
+    for row in found:
+        for caveat in ("test_set", "n", "reference_text", "quoted_from"):
+            assert row[caveat] == "not stated"
+        assert row["origin"] == "paper"
+        assert row["estimator"]
+
+
+def test_the_stored_tables_hold_the_readmes_caveats() -> None:
+    rows = {number: {row["model"]: row for row in table.rows} for number, table in paper_tables().items()}
+    for model in ("Med-PaLM M", "GPT-4V", "LLaVA-Rad", "LLaVA-Med", "FlamingoCXR"):
+        assert "likely-quoted" in rows[2][model]["notes"]
+    assert "unix-parameters" in rows[3]["UniX"]["notes"]
+    assert rows[3]["Sana"]["asterisk"] == rows[4]["Sana"]["asterisk"] == "true"
+    assert rows[3]["Sana"]["estimator"] != rows[4]["Sana"]["estimator"]
+
+
+def test_publishing_keeps_the_record_and_nothing_of_a_study() -> None:
+    run = make_run("one", {("bleu_4", None): 0.3, ("bleu_4", "Edema"): None})
+    result = bench("publish", "one")
+    assert result.exit_code == 0, result.output
+    place = "results/report/1/unix/mimic_cxr-unix_json@cdcdcdcd/unix@abababababab-seed0.json"
+    assert str(reviewed()) == place
+    document = json.loads(reviewed().read_text())
+    assert Results.model_validate(document["results"]) == run.results("unix-1")
+    for private in ("study-0", "secret", str(Path.cwd()), os.uname().nodename):
+        assert private not in reviewed().read_text()
+    before = reviewed().read_bytes()
+    assert bench("publish", "one").exit_code == 0
+    assert reviewed().read_bytes() == before
+
+
+def test_what_is_not_published() -> None:
+    make_run("demo", {("bleu_4", None): 0.3}, demo=True)
+    refused(bench("publish", "demo"), "stand-in", "--demo")
+    make_run("short", {("bleu_4", None): 0.3}, samples=1)
+    refused(bench("publish", "short"), "unfinished, 1 of 2 predictions are missing")
+    bare = make_run("bare", {("bleu_4", None): 0.3})
+    bare.forget_results()
+    refused(bench("publish", "bare"), "bare has no results")
+    leaky = make_run("leaky", {("bleu_4", None): None})
+    path = leaky.score_files()[0]
+    path.write_text(path.read_text().replace("it is not here", "study-1 broke it"))
+    refused(bench("publish", "leaky"), "name a study")
+    path.write_text(path.read_text().replace("study-1 broke it", "on: A long secret report."))
+    refused(bench("publish", "leaky"), "quote a report")
+    assert not list(Path("results/report").glob("*/*/*/*.json"))
+    assert bench("publish", "demo", "--demo").exit_code == 0
+
+
+def test_another_record_of_the_name_is_replaced_only_if_asked() -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    make_run("two", {("bleu_4", None): 0.4}, limit=9)
+    assert bench("publish", "one").exit_code == 0
+    before = reviewed().read_bytes()
+    refused(bench("publish", "two"), "limit null there and 9 here", "--replace")
+    assert reviewed().read_bytes() == before
+    assert bench("publish", "two", "--replace").exit_code == 0
+    assert '"value": 0.4' in reviewed().read_text()
+
+
+@pytest.mark.parametrize(
+    ("damage", "part"),
+    [
+        (lambda text: text[: len(text) // 2], "cut short or damaged"),
+        (lambda text: text.replace('"value": 0.3', '"value": 0.9'), "edited by hand"),
+        (lambda text: text.replace('{\n "schema_version": 1', '{\n "schema_version": 99'), "schema version 99"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema version 99"),
+        (lambda text: text.replace('"value": 0.3', '"value": NaN'), "cut short or damaged"),
+        (lambda text: "[]", "cut short or damaged"),
+        (lambda text: text.replace('"published"', '"publised"'), "no reviewed result (published"),
+    ],
+)
+def test_damaged_records_are_named(damage: Callable[[str], str], part: str) -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    bench("publish", "one")
+    path = reviewed()
+    changed = damage(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    refused(bench("leaderboard", "--task", "report"), str(path), part)
+
+
+def test_a_record_in_the_wrong_place_is_refused() -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    bench("publish", "one")
+    reviewed().rename(reviewed().with_name("gpt-9@abababababab-seed0.json"))
+    refused(bench("leaderboard", "--task", "report"), "gpt-9", "belongs to")
+
+
+def test_an_unknown_metric_is_kept_and_never_ranked() -> None:
+    for seed in (0, 1):
+        make_run(f"r{seed}", {("bleu_4", None): 0.3, ("new_score", None): seed + 0.5}, model=f"m{seed}")
+        bench("publish", f"r{seed}")
+    rows = records(bench("leaderboard", "--task", "report", "--view", "all", "--format", "csv").stdout)
+    assert [row["new_score"] for row in rows] == ["0.5000", "1.5000"]
+    assert {row["new_score_rank"] for row in rows} == {""}
+    assert "new_score" not in bench("leaderboard", "--task", "report").stdout
+
+
+def test_half_written_files_and_damaged_runs_stop_no_board() -> None:
+    run = make_run("one", {("bleu_4", None): 0.3})
+    bench("publish", "one")
+    reviewed().with_name("x.json.77.partial").write_text("{")
+    other = make_run("two", {("bleu_4", None): 0.4}, seed=1)
+    (other.path / "scores" / "unix-2").mkdir()
+    (other.path / "scores" / "unix-2" / "results.json.77.partial").write_text("{")
+    shutil.copytree(run.path, "results/runs/three")
+    broken = Path("results/runs/three/scores/unix-1/results.json")
+    broken.write_text(broken.read_text()[:100])
+    Path("results/runs/four").mkdir()
+    Path("results/runs/four/run.json.77.partial").write_text("{")
+    result = bench("leaderboard", "--task", "report", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert "WARNING: left out: " in result.stderr
+    assert "three" in result.stderr
+    (row,) = records(result.stdout)
+    assert row["seeds"] == "0 1"
+    assert row["bleu_4"] == "0.3500"
+
+
+def test_a_run_that_is_published_too_stands_once_and_its_newest_scoring_counts() -> None:
+    run = make_run("one", {("bleu_4", None): 0.3})
+    bench("publish", "one")
+    (row,) = records(bench("leaderboard", "--task", "report", "--format", "csv").stdout)
+    assert row["origin"] == "reviewed"
+    known = run.results("unix-1")
+    assert known is not None
+    newer = known.model_copy(update={"metrics": [known.metrics[0].model_copy(update={"value": 0.5})]})
+    run.write_results("unix-2", newer, b"")
+    os.utime(run.path / "scores/unix-1/results.json", (1, 1))
+    result = bench("leaderboard", "--task", "report", "--format", "csv")
+    assert [row["bleu_4"] for row in records(result.stdout)] == ["0.5000"]
+    assert "scored anew after it was published" in result.stderr
+
+
+def test_what_cannot_be_compared_stands_in_tables_of_its_own() -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    make_run("two", {("bleu_4", None): 0.4}, limit=8)
+    make_run("three", {("bleu_4", None): 0.5}, protocol="sound")
+    make_run("four", {("bleu_4", None): 0.6}, demo=True)
+    text = bench("leaderboard", "--task", "report").stdout
+    assert text.count("| --- |") == 3
+    assert "0.6000" not in text
+    assert bench("leaderboard", "--task", "report", "--demo").stdout.count("| --- |") == 4
+    assert bench("leaderboard", "--task", "report", "--protocol", "unix").stdout.count("| --- |") == 2
+    refused(bench("leaderboard", "--task", "report", "--out", "t.csv"), "--table N", "1: report.1", "the first 8")
+    assert not Path("t.csv").exists()
+    assert bench("leaderboard", "--task", "report", "--out", "t.csv", "--table", 3).exit_code == 0
+    assert [row["limit"] for row in records(Path("t.csv").read_text())] == ["8"]
+    refused(bench("leaderboard", "--task", "report", "--table", 9), "there are 3 tables")
+
+
+def test_wrong_words() -> None:
+    refused(bench("leaderboard"), "--task is missing")
+    refused(bench("leaderboard", "--task", "reprt"), "did you mean 'report'")
+    refused(bench("leaderboard", "--task", "report", "--view", "paper-table-3"), "unknown view of report")
+    refused(bench("leaderboard", "--task", "report", "--protocol", "soud"), "did you mean 'sound'")
+    refused(bench("leaderboard", "--task", "report"), "no scored run of report in results/runs")
+    refused(bench("leaderboard", "--task", "report", "--published", "--out", "x.pdf"), ".csv, .tex, .md, .html")
+    refused(
+        bench("leaderboard", "--task", "generation", "--published", "--view", "paper-table-4", "--per-pathology"),
+        "has the findings as columns",
+    )
+    make_run("demo", {("bleu_4", None): 0.3}, demo=True)
+    refused(bench("leaderboard", "--task", "report"), "1 of a stand-in (--demo shows them)")
+
+
+def test_pages_link_to_what_lies_below_them_and_are_the_same_elsewhere(tmp_path: Path) -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    assert bench("leaderboard", "--task", "report", "--out", "board.html").exit_code == 0
+    link = 'href="results/runs/one/scores/unix-1/results.json"'
+    assert link in Path("board.html").read_text()
+    assert bench("leaderboard", "--task", "report", "--out", "results/runs/b.html").exit_code == 0
+    assert 'href="one/scores/unix-1/results.json"' in Path("results/runs/b.html").read_text()
+    assert bench("leaderboard", "--task", "report", "--out", "else/where.html").exit_code == 0
+    assert "href" not in Path("else/where.html").read_text(), "the way there would tell where the runs lie"
+    shutil.copytree("results", tmp_path / "copy")
+    for name in ("a.tex", "a.md", "a.csv", "a.html"):
+        bench("leaderboard", "--task", "report", "--published", "--out", f"x/{name}")
+        bench("leaderboard", "--task", "report", "--published", "--out", f"y/{name}", "--results", "copy/runs")
+        assert Path(f"x/{name}").read_bytes() == Path(f"y/{name}").read_bytes()
+
+
+def paper_values(task: str, change: float = 0.0) -> dict[tuple[str, str | None], float | None]:
+    """The paper's own numbers of UniX at 512 pixels, as ours would be."""
+    values: dict[tuple[str, str | None], float | None] = {}
+    for number, table in paper_tables().items():
+        view = paper_view(number)
+        for row in table.rows:
+            if table.task == task and row["model"] == "UniX" and row.get("resolution", "512") == "512":
+                for column in view.columns:
+                    values[column.metric, column.pathology] = (float(row[column.name]) + change) / (
+                        100 if view.percent else 1
+                    )
+    return values
+
+
+def test_the_papers_own_numbers_agree_with_the_paper() -> None:
+    make_run("report", paper_values("report"))
+    make_run("drawn", paper_values("generation"), task="generation")
+    result = bench("reproduce", "paper", "--run", "report", "--run", "drawn", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert len(found["comparisons"]) == 8 + 7 + 14
+    assert {one["verdict"] for one in found["comparisons"]} == {"agrees"}
+    assert all(one["reason"] for one in found["comparisons"])
+    assert any("2 pairs instead of 2365" in note for note in found["differs"])
+    assert any("seeds of the published images are not known" in note for note in found["differs"])
+
+
+@pytest.mark.parametrize(("change", "code"), [(0.99, 0), (-0.99, 0), (1.01, 1), (-1.01, 1)])
+def test_the_tolerance_of_pooled_f1_is_one_point(change: float, code: int) -> None:
+    make_run("report", paper_values("report", change))
+    result = bench("reproduce", "paper", "--run", "report")
+    assert result.exit_code == code, result.output
+    assert ("4 of 8 numbers lie outside" in result.stderr) == bool(code)
+
+
+def test_what_was_not_computed_is_not_judged() -> None:
+    make_run("report", {**paper_values("report"), ("chexbert_f1_micro_14_neg", None): None})
+    result = bench("reproduce", "paper", "--run", "report", "--json")
+    assert result.exit_code == 0
+    (one,) = (one for one in json.loads(result.stdout)["comparisons"] if one["verdict"] != "agrees")
+    assert (one["verdict"], one["reason"]) == ("not computed", "it is not here")
+    make_run("none", {("bleu_4", None): 0.1})
+    refused(bench("reproduce", "paper", "--run", "none"), "no metric of the paper's tables was computed", code=3)
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        ({"protocol": "sound"}, "unix-bench score one --protocol unix"),
+        ({"demo": True}, "stand-in"),
+        ({"limit": 8}, "a part of the test set"),
+        ({"data": "iu_xray"}, "its data is iu_xray"),
+        ({"model": "sana"}, "no row for model sana"),
+    ],
+)
+def test_what_cannot_be_held_against_the_paper(change: dict[str, Any], part: str) -> None:
+    make_run("one", paper_values("report"), **change)
+    refused(bench("reproduce", "paper", "--run", "one"), "nothing can be held against the paper", part, code=3)
+
+
+def test_an_image_size_that_the_paper_has_not() -> None:
+    make_run("one", paper_values("generation"), task="generation", settings={"size": 384})
+    refused(bench("reproduce", "paper", "--run", "one"), "384 pixels", code=3)
+    refused(bench("reproduce", "paper", "--run", "nothing"), "no run 'nothing'")
+
+
+@pytest.mark.slow
+def test_the_tables_come_out_of_an_installed_wheel(tmp_path: Path, golden: Path) -> None:
+    """What the wheel's build file says lies in it, unpacked elsewhere and asked from there."""
+    import tomllib
+
+    root = Path(__file__).parents[1]
+    place = tmp_path / "site"
+    shutil.copytree(root / "unix_bench", place / "unix_bench", ignore=shutil.ignore_patterns("__pycache__"))
+    wheel = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    for source, target in wheel["force-include"].items():
+        shutil.copytree(root / source, place / target)
+    words = ("leaderboard", "--task", "generation", "--view", "paper-table-3", "--published", "--format", "csv")
+    done = subprocess.run(
+        [sys.executable, "-m", "unix_bench", *words],
+        env={**os.environ, "PYTHONPATH": str(place)}, cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    expected = records((golden / "published" / "generation.csv").read_text())
+    assert [{key: row[key] for key in expected[0]} for row in records(done.stdout)] == expected
+
+
+def test_the_tables_ship_with_the_package() -> None:
+    assert (bundled("results/published") / "paper.toml").is_file()

@@ -1,0 +1,115 @@
+"""The probe task under protocol `sound`: losses of test pairs, each with an interval over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from unix_bench.data import Study
+from unix_bench.errors import UserError
+from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, Value, patient_of, without_failures
+from unix_bench.protocols.metered import MeterScoring
+from unix_bench.records import RunFolder
+from unix_bench.scoring.statistics import Measure, image_flags, intervals, mean_of
+from unix_bench.spec import OnError
+
+SEED, REPLICATES = 0, 2000
+INTERVAL = f"95 % by a bootstrap of patients, {REPLICATES} replicates, seed {SEED}"
+
+
+@dataclass(frozen=True)
+class LossMeter:
+    """One loss of each pair that has it, and how a set's follows.
+
+    Attributes:
+        loss: Its name in a sample's `losses`.
+        weight: The name of what it is divided by there; None: pairs count alike.
+        text: What a pair needs to have it.
+        defined: What defines it, for the signature.
+    """
+
+    name: str
+    loss: str
+    weight: str | None
+    text: str
+    defined: Mapping[str, str]
+
+    once: Sequence[str] = ()
+    absent: None = None
+
+    @property
+    def names(self) -> Sequence[str]:
+        return (self.name,)
+
+    @property
+    def instruments(self) -> Mapping[str, str]:
+        return {}
+
+    def definition(self, metric: str) -> dict[str, str]:
+        return {**self.defined, "pairs": f"those with a {self.text}", "interval": INTERVAL}
+
+    def measure(self, pairs: Sequence[Pair]) -> Measure:
+        """The loss of a set as sums over pairs, those without it counting nothing."""
+        stated = [pair.sample.losses or {} for pair in pairs]
+        totals = np.array([one.get(self.loss, 0.0) for one in stated])
+        weights = np.array([one.get(self.weight, 0.0) if self.weight else float(self.loss in one) for one in stated])
+        # A loss has no greatest value, and an interval asks for one where all patients agree: twice the worst.
+        worst = float(np.divide(totals, weights, out=np.zeros_like(totals), where=weights > 0).max(initial=0.0))
+        mean = mean_of(totals, weights > 0, within=(0.0, 2.0 * worst))
+        return replace(mean, parts=np.stack([totals, weights], axis=1))
+
+
+class SoundProbe(MeterScoring[LossMeter]):
+    """Failures left out; the report's loss a token of all reports, the flow's a mean over images."""
+
+    stand_in = False
+
+    def __init__(self, on_error: OnError | None) -> None:
+        if on_error == "score-zero":
+            raise UserError("--on-error score-zero has no meaning for the probe, where 0 is the best loss there is")
+        self.on_error: OnError = on_error or "drop-pair"
+        super().__init__(
+            [
+                LossMeter(
+                    "probe_ce",
+                    "report_nats",
+                    "report_tokens",
+                    "reference report",
+                    {"loss": "cross entropy, teacher-forced", "aggregate": "all tokens of all reports, ends included"},
+                ),
+                LossMeter(
+                    "probe_flow_mse",
+                    "flow_mse",
+                    None,
+                    "prompt",
+                    {"loss": "squared error of the velocity", "aggregate": "mean over latents, times, then images"},
+                ),
+            ]
+        )
+
+    def pairs(self, studies: Mapping[str, Study], eligible: Sequence[Study], samples: Samples) -> list[Pair]:
+        return without_failures(eligible, samples)
+
+    def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
+        names = [name for meter in self._meters for name in (meter.loss, meter.weight) if name]
+        columns = {name: [(pair.sample.losses or {}).get(name) for pair in pairs] for name in names}
+        return Scored([self._values(row, pairs) for row in rows], columns)
+
+    def _values(self, row: Row, pairs: Sequence[Pair]) -> list[Value]:
+        chosen = [pairs[index] for index in row.members]
+        if not chosen:
+            return [Value(meter.name, None, row.why_empty) for meter in self._meters]
+        measures = [meter.measure(chosen) for meter in self._meters]
+        bounds = intervals(measures, [patient_of(pair.study) for pair in chosen], SEED, REPLICATES)
+        values = []
+        for meter, measure, ci in zip(self._meters, measures, bounds, strict=True):
+            counted = [pair.study for pair in chosen if meter.loss in (pair.sample.losses or {})]
+            if not counted:
+                values.append(Value(meter.name, None, f"no predicted study of this row has a {meter.text}"))
+                continue
+            known = all(study.patient_id is not None for study in counted)
+            flags = image_flags([patient_of(study) for study in counted], known)
+            values.append(Value(meter.name, measure.value(), flags=flags, ci=ci, n=len(counted)))
+        return values
