@@ -15,35 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, refused, write_lines
+from click.testing import Result
 from PIL import Image
 
-from unix_bench.cli import main
 from unix_bench.data import FINDINGS
 
 QUICK = ("--set", "num_timesteps=3", "--quiet")
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 def generate(*words: object) -> Result:
     return bench("run", "--model", "unix", "--task", "generation", *QUICK, *words)
-
-
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    """One clear line, the exit code, and no traceback."""
-    assert result.exit_code == code, result.output
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("unix-bench: "), result.stderr
-    for part in parts:
-        assert part in last
-    assert "Traceback" not in result.output
 
 
 @pytest.fixture
@@ -148,8 +131,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(folder: Path, demo_weights: Pa
 
 def test_scoring_somebodys_reports(folder: Path) -> None:
     lines = [{"id": "a", "report": "Report a."}, {"id": "b", "report": "None"}, {"id": "c", "error": "crashed"}]
-    file = folder / "theirs.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = write_lines(folder / "theirs.jsonl", lines)
     words = ("score", "--task", "report", "--predictions", file, "--data", folder, "--json", "--quiet")
     result = bench(*words)
     assert result.exit_code == 1, "half of the samples failed"
@@ -164,8 +146,7 @@ def test_scoring_somebodys_reports(folder: Path) -> None:
 
 
 def test_scoring_somebodys_images(folder: Path) -> None:
-    file = folder / "drawn.jsonl"
-    file.write_text("".join(json.dumps({"id": name, "image": f"{name}.png"}) + "\n" for name in "abcd"))
+    file = write_lines(folder / "drawn.jsonl", ({"id": name, "image": f"{name}.png"} for name in "abcd"))
     words = ("score", "--task", "generation", "--predictions", file, "--data", folder, "--json", "--quiet")
     result = bench(*words)
     assert result.exit_code == 0, result.output

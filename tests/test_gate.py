@@ -9,8 +9,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from bench import bench, make_folder, mostly, recorded, refused, shuffled
 from click.testing import Result
-from test_compare import bench, make_folder, mostly, recorded, refused, shuffled
 
 from unix_bench.gate import Case, decide, load_policy, outcome_of
 from unix_bench.scoring.statistics import MarginTest

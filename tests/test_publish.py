@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, refused
 
 from unix_bench.cards import bundled
-from unix_bench.cli import main
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
 from unix_bench.tables.leaderboard import paper_tables, paper_view
 
@@ -25,21 +24,6 @@ SHARED = Path(__file__).parents[2] / "shared" / "published"
 FILES = {2: "understanding.csv", 3: "generation.csv", 4: "generation_per_pathology.csv"}
 PROTOCOLS = {"report": "unix", "generation": "chexgenbench"}
 DATA = {"report": "mimic_cxr:unix_json", "generation": "mimic_cxr:chexgenbench"}
-
-
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    assert result.exit_code == code, result.output
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("unix-bench: "), result.stderr
-    for part in parts:
-        assert part in last
 
 
 def make_run(

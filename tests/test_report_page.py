@@ -12,22 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, write_lines
 from PIL import Image
-
-from unix_bench.cli import main
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 EVIL = "<script>alert('x')</script> & \"quoted\" \x07\x1b[31m\u202e"
 LONG = "pneumono" * 400
 VOID = {"meta", "img", "br"}
-
-
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 class Reader(HTMLParser):
@@ -97,8 +88,7 @@ def run(folder: Path) -> Path:
         {"id": "subject2", "report": f"Cardiomegaly. {LONG}"},
         {"id": "subject3", "error": f"RuntimeError: {EVIL}"},
     ]
-    file = folder / "<b>theirs.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    file = write_lines(folder / "<b>theirs.jsonl", lines)
     words = ("score", "--task", "report", "--predictions", file, "--data", folder, "--max-failed", 1, "--per-pathology")
     assert bench(*words, "--quiet").exit_code == 0
     return next(Path("results/runs").iterdir()).resolve()

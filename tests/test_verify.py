@@ -11,17 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, write_lines
 from PIL import Image
-
-from unix_bench.cli import main
-
-
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +79,7 @@ def swapped_report(place: Path) -> None:
     path = run_of(place, "report") / "samples-0.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[2]["report"] = "The lungs are clear."
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(path, lines)
 
 
 def better_value(place: Path) -> None:
@@ -129,7 +120,7 @@ def swapped_images(place: Path) -> None:
     path = run_of(place, "generation") / "samples-0.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0]["image"], lines[1]["image"] = lines[1]["image"], lines[0]["image"]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write_lines(path, lines)
 
 
 def image_elsewhere(place: Path) -> None:

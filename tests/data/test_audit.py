@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from bench import bench
 from PIL import Image
 
-from unix_bench.cli import main
 from unix_bench.data import audit, describe, load_images, read_folder
 from unix_bench.data.loading import ordered_map
 
@@ -76,17 +75,16 @@ def test_the_card_counts(folder: Path) -> None:
 
 
 def test_commands(folder: Path) -> None:
-    runner = CliRunner()
-    result = runner.invoke(main, ["data", "check", str(folder), "--quiet"])
+    result = bench("data", "check", folder, "--quiet")
     assert result.exit_code == 1
     assert "ERROR: patient in two splits" in result.stdout
-    assert runner.invoke(main, ["data", "check", "demo", "--quiet"]).exit_code == 0
-    found = json.loads(runner.invoke(main, ["data", "check", "demo", "--quiet", "--json"]).stdout)
+    assert bench("data", "check", "demo", "--quiet").exit_code == 0
+    found = json.loads(bench("data", "check", "demo", "--quiet", "--json").stdout)
     assert found[0]["studies"] == 71
-    card = json.loads(runner.invoke(main, ["data", "describe", "demo", "--json"]).stdout)[0]
+    card = json.loads(bench("data", "describe", "demo", "--json").stdout)[0]
     assert card["findings"]["Pneumonia"]["positive"] == 19
-    assert "RESTRICTED" not in runner.invoke(main, ["data", "describe", "demo"]).stdout
-    assert runner.invoke(main, ["data", "check", "nowhere"]).exit_code == 2
+    assert "RESTRICTED" not in bench("data", "describe", "demo").stdout
+    assert bench("data", "check", "nowhere").exit_code == 2
 
 
 def test_reading_ahead_keeps_order_and_bounds() -> None:

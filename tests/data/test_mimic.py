@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from click.testing import CliRunner
+from bench import bench
 from mimic_tree import Tree, make_tree, write_gz
 
-from unix_bench.cli import main
 from unix_bench.data import DataSet, open_data
 from unix_bench.errors import UserError
 from unix_bench.registry import tasks
@@ -242,10 +241,10 @@ def test_a_broken_report_is_one_bad_sample(tree: Tree, monkeypatch: pytest.Monke
     monkeypatch.setenv("UNIX_BENCH_MIMIC_ROOT", str(tree.root))
     words = ["run", "--model", "unix", "--task", "report", "--data", "mimic_cxr", "--limit", "4", "--quiet", "--json"]
     words += ["--set", "max_new_tokens=2"]
-    stopped = CliRunner().invoke(main, words)
+    stopped = bench(*words)
     assert stopped.exit_code == 2
     assert "s50900001.txt is not UTF-8" in stopped.stderr
-    dropped = CliRunner().invoke(main, [*words, "--on-error", "drop-pair", "--max-failed", "1"])
+    dropped = bench(*words, "--on-error", "drop-pair", "--max-failed", "1")
     assert json.loads(dropped.stdout)["counts"]["failed"] == len(bad)
 
 
@@ -306,7 +305,7 @@ def test_a_tree_of_three_thousand_studies(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("UNIX_BENCH_MIMIC_ROOT", str(tree.root))
     quick = {"report": "max_new_tokens=2", "generation": "num_timesteps=2"}[task]
     words = ["run", "--model", "unix", "--task", task, "--data", "mimic_cxr", "--limit", "64", "--quiet", "--json"]
-    result = CliRunner().invoke(main, [*words, "--set", quick])
+    result = bench(*words, "--set", quick)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["restricted"] is True
     assert json.loads(result.stdout)["counts"]["ok"] == 64

@@ -7,11 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from bench import bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unix_bench.cli import main
 from unix_bench.data import FINDINGS, DataSet, Inputs, Reference, Study, choose_subset
 
 
@@ -51,10 +50,6 @@ def test_the_same_set_gives_the_same_subset() -> None:
     assert choose_subset("nightly", data, data.studies, 60, 1).ids != first.ids
     shuffled = choose_subset("nightly", data, list(reversed(data.studies)), 60, 0)
     assert set(shuffled.ids) == set(first.ids)
-
-
-def bench(*words: object) -> object:
-    return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def test_a_run_on_a_subset() -> None:

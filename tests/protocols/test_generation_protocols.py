@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, write_lines
+from click.testing import Result
 from PIL import Image
 from safetensors.numpy import load_file
 from tiny_encoders import write_biovil_t, write_medsiglip, write_rad_dino
 
-from unix_bench.cli import main
 from unix_bench.data import DEMO, FINDINGS, open_image, read_folder
 from unix_bench.features import BioViLT, DemoDino, MedSigLip, RadDino
 from unix_bench.protocols.generation.alignment import with_other_prompts
@@ -36,13 +36,6 @@ from unix_bench.scoring.statistics import frechet_interval, kernel_interval, nea
 GOLDEN = Path(__file__).parents[1] / "golden" / "image_metrics"
 OPEN_CXR = Path(__file__).parents[3] / "shared" / "data" / "open_cxr"
 SHARES = ("precision", "recall", "density", "coverage")
-
-
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def score(file: Path, folder: Path, *words: object) -> Result:
@@ -94,9 +87,7 @@ def folder_of(
         else:
             shutil.copy(path, place.parent / f"drawn{index}{path.suffix}")
             lines.append({"id": f"s{index}", "image": f"drawn{index}{path.suffix}"})
-    file = place.parent / "drawn.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return file, place
+    return write_lines(place.parent / "drawn.jsonl", lines), place
 
 
 @pytest.fixture

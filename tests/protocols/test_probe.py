@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from bench import bench, refused
+from click.testing import Result
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from unix_bench.cli import main
 from unix_bench.data import Inputs, Reference, Study
 from unix_bench.protocols import Pair
 from unix_bench.protocols.probe import SoundProbe
@@ -33,24 +33,8 @@ ROWS = [
 ]
 
 
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
 def probe(*words: object) -> Result:
     return bench("run", "--model", "unix", "--task", "probe", "--quiet", *words)
-
-
-def refused(result: Result, *parts: str, code: int = 2) -> None:
-    assert result.exit_code == code, result.output
-    last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("unix-bench: "), result.stderr
-    for part in parts:
-        assert part in last
-    assert "Traceback" not in result.output
 
 
 @pytest.fixture

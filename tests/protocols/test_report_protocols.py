@@ -12,23 +12,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from bench import bench, write_lines
+from click.testing import Result
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from unix_bench.cli import main
 from unix_bench.data import FINDINGS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report_metrics"
 TINY = GOLDEN / "tiny_models"
 PAIRS = [json.loads(line) for line in (GOLDEN / "pairs.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def bench(*words: object) -> Result:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
 
 
 def data(place: Path, reports: dict[str, str], patients: dict[str, str] | None = None) -> Path:
@@ -45,8 +38,7 @@ def data(place: Path, reports: dict[str, str], patients: dict[str, str] | None =
 
 
 def predictions(file: Path, reports: dict[str, str | None]) -> Path:
-    file.write_text("".join(json.dumps({"id": k, "report": v}) + "\n" for k, v in reports.items()), encoding="utf-8")
-    return file
+    return write_lines(file, ({"id": name, "report": report} for name, report in reports.items()))
 
 
 def score(file: Path, folder: Path, *words: object) -> Result:

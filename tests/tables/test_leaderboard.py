@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import io
 import re
 import shutil
@@ -280,9 +282,11 @@ def test_the_page_is_self_contained_and_shows_the_name_as_text() -> None:
     assert "<script>alert" not in text
     assert any("<script>alert(1)</script>" in word for word in page.words)
     assert "0.2000 to 0.4000" in text
+    script = re.search(r"<script>(.*)</script>", text, flags=re.S)
+    assert script is not None
+    digest = base64.b64encode(hashlib.sha256(script[1].encode()).digest()).decode()
+    assert f"script-src &#x27;sha256-{digest}&#x27;" in text, "a browser runs this script and no other"
     if node := shutil.which("node"):
-        script = re.search(r"<script>(.*)</script>", text, flags=re.S)
-        assert script is not None
         assert subprocess.run([node, "--check", "-"], input=script[1], text=True).returncode == 0
 
 

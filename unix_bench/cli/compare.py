@@ -116,7 +116,7 @@ def _append(path: Path, text: str) -> None:
 
 def _show_gate(found: GateResult) -> None:
     from unix_bench.gate import number
-    from unix_bench.tables.comparison import plain
+    from unix_bench.tables.harmless import harmless
 
     rows = [
         {
@@ -136,7 +136,7 @@ def _show_gate(found: GateResult) -> None:
     show_table(rows, as_json=False)
     for case in found.cases:
         if case.state in ("fail", "inconclusive", "not judged"):
-            click.echo(f"{case.metric}: {case.state}: {plain(case.text, False)}")
+            click.echo(f"{case.metric}: {case.state}: {harmless(case.text)}")
     for warning in found.warnings:
-        click.echo(plain(warning, False))
+        click.echo(harmless(warning))
     click.echo(f"gate: {found.outcome} (n = {found.n}, alpha = {found.alpha:g})")

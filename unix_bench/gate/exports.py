@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from unix_bench.gate.verdict import PRECONDITION, Case, GateResult
-from unix_bench.tables.comparison import plain
+from unix_bench.tables.harmless import harmless
 
 MARKS = {"pass": "pass", "fail": "FAIL", "inconclusive": "inconclusive", "not judged": "not judged"}
 ESCAPED = "\\`*_{}[]()#+!|<>~"
@@ -25,19 +25,19 @@ def junit(result: GateResult, inconclusive_fails: bool) -> bytes:
         result: The answer.
         inconclusive_fails: Is "cannot tell" a failure?
     """
-    suite = ElementTree.Element("testsuite", name=_plain(f"unix-bench gate, {result.task}"))
+    suite = ElementTree.Element("testsuite", name=harmless(f"unix-bench gate, {result.task}"))
     counts = {"failure": 0, "skipped": 0}
     for case in result.cases:
         row = case.pathology or ("Gate" if case.metric == PRECONDITION else "Overall")
         found = ElementTree.SubElement(
-            suite, "testcase", classname=_plain(f"unix-bench.{result.task}.{row}"), name=_plain(case.metric)
+            suite, "testcase", classname=harmless(f"unix-bench.{result.task}.{row}"), name=harmless(case.metric)
         )
         kind = _kind(case, inconclusive_fails)
         if kind is not None:
             counts[kind] += 1
-            ElementTree.SubElement(found, kind, message=_plain(case.text)).text = _plain(_figures(case))
+            ElementTree.SubElement(found, kind, message=harmless(case.text)).text = harmless(_figures(case))
         else:
-            ElementTree.SubElement(found, "system-out").text = _plain(f"{case.text}; {_figures(case)}")
+            ElementTree.SubElement(found, "system-out").text = harmless(f"{case.text}; {_figures(case)}")
     suite.set("tests", str(len(result.cases)))
     suite.set("failures", str(counts["failure"]))
     suite.set("errors", "0")
@@ -52,7 +52,7 @@ def summary(result: GateResult) -> str:
     """A few lines of Markdown, as a job's summary shows them."""
     lines = [f"## unix-bench gate: {result.outcome}", ""]
     if result.candidate and result.baseline:
-        sides = (f"{_cell(s.model)} (run `{_plain(s.run)}`)" for s in (result.candidate, result.baseline))
+        sides = (f"{_cell(s.model)} (run `{harmless(s.run)}`)" for s in (result.candidate, result.baseline))
         lines += [" against ".join(sides) + f", {_cell(result.data or '')}, protocol {result.protocol}, n = {result.n}"]
     lines += ["", "| metric | candidate | baseline | gain | may lose | p (worse) | p (drop) | | |", "|---" * 9 + "|"]
     lines += [_line(case) for case in result.cases if case.state != "advisory"]
@@ -97,10 +97,6 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _plain(text: str) -> str:
-    return plain(text, lines=False)
-
-
 def _cell(text: str) -> str:
     """Text that no reader of Markdown or HTML takes for more than text."""
-    return "".join(f"\\{letter}" if letter in ESCAPED else letter.replace("&", "&amp;") for letter in _plain(text))
+    return "".join(f"\\{letter}" if letter in ESCAPED else letter.replace("&", "&amp;") for letter in harmless(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,8 @@ FLAGS = {
     "patients-unknown": ("§", "patients-unknown: each study counts as a patient, intervals are too narrow"),
     "prompts-cut": ("¶", "prompts-cut: some prompts are longer than the text encoder reads, and were cut"),
 }
+UNKNOWN_FLAG = "°"
+Sign = Literal["-", "+"]  # written before numbers below 0, or before every one
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 
 
@@ -27,51 +30,89 @@ class Notes:
         self._reasons: list[str] = []
         self._flags: list[str] = []
 
-    def reason(self, metric: Metric) -> str:
-        """A dash and the number under which the reason stands below."""
+    def place(self, metric: Metric) -> int:
+        """The number under which the reason why there is no value stands below."""
         reason = metric.reason or "no reason recorded"
         if reason not in self._reasons:
             self._reasons.append(reason)
-        return f"– \\[{self._reasons.index(reason) + 1}]"
-
-    def cell(self, metric: Metric | None, with_interval: bool = False) -> str:
-        """A value with the marks of its flags; a dash where there is none, nothing where the row has no such metric."""
-        if metric is None:
-            return ""
-        if metric.value is None:
-            return self.reason(metric)
-        marks = self.marks(metric.flags)
-        spread = f" ± {number(metric, metric.sd)}" if metric.sd is not None else ""
-        between = f"  {interval(metric)}" if with_interval and metric.ci is not None else ""
-        return f"{number(metric, metric.value)}{marks}{spread}{between}"
+        return self._reasons.index(reason) + 1
 
     def marks(self, flags: Sequence[str]) -> str:
         """The signs of flags."""
         self._flags += [flag for flag in flags if flag not in self._flags]
-        return "".join(FLAGS[flag][0] for flag in flags)
+        return "".join(mark_and_meaning(flag)[0] for flag in flags)
+
+    def value(self, metric: Metric, value: float) -> str:
+        """With the marks of its flags and its spread."""
+        spread = f" ± {number(metric.name, metric.sd)}" if metric.sd is not None else ""
+        return f"{number(metric.name, value)}{self.marks(metric.flags)}{spread}"
+
+    def reason(self, metric: Metric) -> str:
+        """A dash and the number of its reason, for a console."""
+        return f"– \\[{self.place(metric)}]"
+
+    def cell(self, metric: Metric | None, with_interval: bool = False) -> str:
+        """A value, a dash where there is none, nothing where the row has no such metric; for a console."""
+        if metric is None:
+            return ""
+        if metric.value is None:
+            return self.reason(metric)
+        between = f"  {interval(metric.name, metric.ci)}" if with_interval and metric.ci is not None else ""
+        return self.value(metric, metric.value) + between
+
+    def reasons(self) -> list[str]:
+        """What the numbers of reasons mean, from 1."""
+        return [f"not computed: {reason}" for reason in self._reasons]
+
+    def flags(self) -> list[str]:
+        """What the marks mean."""
+        return list(dict.fromkeys(" ".join(mark_and_meaning(flag)) for flag in self._flags))
 
     def explain(self, console: Console) -> None:
         """Print what the marks and numbers mean."""
-        for place, reason in enumerate(self._reasons, start=1):
-            console.print(f"– [{place}] not computed: {reason}", markup=False, highlight=False)
-        for flag in self._flags:
-            console.print(" ".join(FLAGS[flag]), markup=False, highlight=False)
+        for place, reason in enumerate(self.reasons(), start=1):
+            console.print(f"– [{place}] {reason}", markup=False, highlight=False)
+        for flag in self.flags():
+            console.print(flag, markup=False, highlight=False)
+
+
+def mark_and_meaning(flag: str) -> tuple[str, str]:
+    """The sign of a flag and what it says; flags that are not known here share one."""
+    return FLAGS.get(flag, (UNKNOWN_FLAG, f"{flag}: flagged so by its record"))
 
 
 def title(metric: Metric) -> str:
-    """What a metric is called, and which way is better."""
-    card = metric_card(metric.name)
-    return escape(card.title) + ARROWS[metric.better or card.better]
+    """What a metric is called, and which way is better; for a console."""
+    return escape(heading(metric.name, metric.better))
 
 
-def interval(metric: Metric) -> str:
-    """Its limits; empty where it has none."""
-    if metric.ci is None:
-        return ""
-    return f"{number(metric, metric.ci[0])} to {number(metric, metric.ci[1])}"
+def heading(name: str, better: str | None, mixed: bool = False) -> str:
+    """What a metric is called, and which way is better.
+
+    Args:
+        name: Of the metric.
+        better: As its record says; None: as its card does.
+        mixed: It stands among those of other encoders; as titles leave these out, metrics of images go by their names.
+    """
+    card = metric_card(name)
+    called = name if mixed and card.task == "generation" else card.title
+    return called + ARROWS.get(better or card.better, "")
 
 
-def number(metric: Metric, value: float) -> str:
-    """With as many digits as its card says; what rounds to 0 has no sign."""
-    digits = metric_card(metric.name).digits
-    return f"{round(value, digits) + 0.0:.{digits}f}"
+def interval(name: str, ci: tuple[float, float] | None, sign: Sign = "-") -> str:
+    """Its limits, with the digits of the metric of this name; empty where it has none."""
+    return "" if ci is None else f"{number(name, ci[0], sign)} to {number(name, ci[1], sign)}"
+
+
+def number(name: str, value: float, sign: Sign = "-") -> str:
+    """With as many digits as the card of the metric of this name says."""
+    return fixed(value, metric_card(name).digits, sign)
+
+
+def fixed(value: float, digits: int, sign: Sign = "-") -> str:
+    """With so many digits after the point; what rounds to 0 has no minus.
+
+    >>> fixed(-0.04, 1), fixed(0.25, 2, sign="+")
+    ('0.0', '+0.25')
+    """
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}"

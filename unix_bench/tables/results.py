@@ -111,7 +111,7 @@ def _print_below_each_other(
             table.add_row(f"{members[0].name} ... {members[-1].name}", notes.reason(members[0]), "", str(members[0].n))
             continue
         for metric in members:
-            table.add_row(name_of(metric), notes.cell(metric), interval(metric), str(metric.n))
+            table.add_row(name_of(metric), notes.cell(metric), interval(metric.name, metric.ci), str(metric.n))
     console.print(table)
 
 
@@ -130,5 +130,6 @@ def _print_findings(console: Console, metrics: Sequence[Metric], notes: Notes) -
         table.add_column(f"{labeller}, {uncertain}", justify="right")
     for finding in next(iter(kinds.values())):
         cells = [row[finding] for row in kinds.values()]
-        table.add_row(finding, *(f"{notes.cell(cell)}  {interval(cell)}  {cell.support:>4}" for cell in cells))
+        shown = (f"{notes.cell(one)}  {interval(one.name, one.ci)}  {one.support:>4}" for one in cells)
+        table.add_row(finding, *shown)
     console.print(table)

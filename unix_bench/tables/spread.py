@@ -7,7 +7,7 @@ from rich.table import Table
 
 from unix_bench.scoring.metrics import headlines, metric_card
 from unix_bench.spread import SeedSummary
-from unix_bench.tables.cells import Notes
+from unix_bench.tables.cells import Notes, interval, number
 from unix_bench.tables.console import wide_console
 
 
@@ -22,17 +22,13 @@ def print_spread(summary: SeedSummary) -> None:
         card, spread = metric_card(metric.name), metric.spread
         if spread is None or (metric.pathology and metric.name not in headlines()):
             continue
-
-        def number(value: float, digits: int = card.digits) -> str:
-            return f"{value:.{digits}f}"
-
         table.add_row(
             metric.pathology or "Overall",
             escape(card.title if card.task == "report" else metric.name),
-            number(spread.mean) + notes.marks(metric.flags),
-            "" if spread.sd is None else number(spread.sd),
-            f"{number(spread.low)} to {number(spread.high)}",
-            f"{number(metric.ci[0])} to {number(metric.ci[1])}" if metric.ci else "",
+            number(metric.name, spread.mean) + notes.marks(metric.flags),
+            "" if spread.sd is None else number(metric.name, spread.sd),
+            interval(metric.name, (spread.low, spread.high)),
+            interval(metric.name, metric.ci),
         )
     console = wide_console()
     console.print(table)

@@ -9,7 +9,7 @@ from unix_bench.tables.comparison.contents import (
     Verdict,
 )
 from unix_bench.tables.comparison.page import comparison_page
-from unix_bench.tables.comparison.plain import as_document, hashed, plain, redacted
+from unix_bench.tables.comparison.redact import as_document, redacted
 from unix_bench.tables.comparison.text import print_comparison
 
 __all__ = [
@@ -21,8 +21,6 @@ __all__ = [
     "Verdict",
     "as_document",
     "comparison_page",
-    "hashed",
-    "plain",
     "print_comparison",
     "redacted",
 ]

@@ -9,8 +9,8 @@ from rich.table import Table
 from unix_bench.scoring.metrics import headlines
 from unix_bench.tables.comparison.contents import ChangedSample, Comparison, MetricDifference
 from unix_bench.tables.comparison.numbers import difference_text, interval_text, label, p_text, value_text
-from unix_bench.tables.comparison.plain import plain
 from unix_bench.tables.console import wide_console
+from unix_bench.tables.harmless import harmless
 
 SHOWN = 3  # samples; the page and --json have all
 
@@ -23,9 +23,9 @@ def print_comparison(comparison: Comparison) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     for letter, side in (("A", comparison.a), ("B", comparison.b)):
-        say(f"{letter}: {plain(side.model, False)}, seed {side.seed}, weights {side.weights}, run {side.run}")
+        say(f"{letter}: {harmless(side.model)}, seed {side.seed}, weights {side.weights}, run {side.run}")
     overall = [row for row in comparison.metrics if row.pathology is None]
-    heading = f"{comparison.task} | {plain(comparison.data, False)} | protocol {comparison.protocol}"
+    heading = f"{comparison.task} | {harmless(comparison.data)} | protocol {comparison.protocol}"
     _print_rows(console, f"{heading} | n = {comparison.n} | A - B", [row for row in overall if _is_shown(row)])
     untested = [row for row in overall if row.p is None and row.difference]
     if untested:
@@ -75,8 +75,8 @@ def _print_sample(console: Console, sample: ChangedSample) -> None:
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    say(f"  {plain(sample.id, False)}: A {sample.a:.3f}, B {sample.b:.3f}")
+    say(f"  {harmless(sample.id)}: A {sample.a:.3f}, B {sample.b:.3f}")
     for change in sample.findings:
         say(f"    {change.finding}: A {change.a}, B {change.b}, reference {change.reference}")
     for name, text in zip(("A", "B", "reference"), sample.reports or (), strict=False):
-        say(f"    {name}: {plain(text, False)}")
+        say(f"    {name}: {harmless(text)}")

@@ -1,10 +1,11 @@
-"""What others wrote, such as a model's name, made harmless in each format; none of it is ever markup."""
+"""What others wrote, such as a model's name, in CSV, LaTeX and Markdown; none of it is ever markup."""
 
 from __future__ import annotations
 
-import html
 import re
 import unicodedata
+
+from unix_bench.tables.harmless import harmless
 
 LONGEST = 48  # characters of a word in LaTeX, which cannot break it
 INJECTED = ("=", "+", "-", "@")  # a spreadsheet takes what begins so for a formula
@@ -36,19 +37,13 @@ LATEX = {
 MARKDOWN = frozenset("\\`*_{}[]<>#|~&$!@")
 
 
-def plain(text: str) -> str:
-    """One line without control characters, which become spaces."""
-    kept = (" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
-    return " ".join("".join(kept).split())
-
-
 def csv_text(text: str) -> str:
     """Text that no spreadsheet takes for a formula.
 
     >>> csv_text("=1+1"), csv_text("unix")
     ("'=1+1", 'unix')
     """
-    line = plain(text)
+    line = harmless(text)
     return f"'{line}" if line.startswith(INJECTED) else line
 
 
@@ -58,7 +53,7 @@ def latex(text: str) -> str:
     >>> latex("a_b & 50 %")
     'a\\_b \\& 50 \\%'
     """
-    words = (_short(word) for word in plain(text).split(" "))
+    words = (_short(word) for word in harmless(text).split(" "))
     escaped = "".join(LATEX.get(letter) or _ascii(letter) for letter in " ".join(words))
     return re.sub("-(?=-)", "-{}", escaped)  # two in a row would be a dash
 
@@ -69,16 +64,7 @@ def markdown(text: str) -> str:
     >>> markdown("a|b")
     'a\\|b'
     """
-    return "".join(f"\\{letter}" if letter in MARKDOWN else letter for letter in plain(text))
-
-
-def html_text(text: str) -> str:
-    """Text in HTML, between tags or in quotes.
-
-    >>> html_text("<script>")
-    '&lt;script&gt;'
-    """
-    return html.escape(plain(text))
+    return "".join(f"\\{letter}" if letter in MARKDOWN else letter for letter in harmless(text))
 
 
 def _short(word: str) -> str:

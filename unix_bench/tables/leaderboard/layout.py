@@ -8,9 +8,9 @@ from dataclasses import replace
 from decimal import Decimal
 
 from unix_bench.scoring.metrics import metric_cards
-from unix_bench.tables.cells import FLAGS
+from unix_bench.tables.cells import fixed, mark_and_meaning
 from unix_bench.tables.leaderboard.entries import Cell, Entry, Kind
-from unix_bench.tables.leaderboard.table import BEST, SECOND, TIED, UNKNOWN_FLAG, Line, Section, Shown, Table
+from unix_bench.tables.leaderboard.table import BEST, SECOND, TIED, Line, Section, Shown, Table
 from unix_bench.tables.leaderboard.views import EVERYTHING, Column, View
 from unix_bench.tables.leaderboard.words import caption, differing, heading, left_out, legend
 
@@ -138,7 +138,7 @@ def _shown(cell: Cell | None, places: int, percent: bool) -> Shown:
         return Shown(flags=() if cell is None else cell.flags)
 
     def number(value: float) -> str:
-        return f"{round(value * (100 if percent else 1), places) + 0.0:.{places}f}"
+        return fixed(value * (100 if percent else 1), places)
 
     printed = None if cell.printed is None else format(Decimal(cell.printed).scaleb(2 if percent else 0), "f")
     low, high = ("", "") if cell.ci is None else map(number, cell.ci)
@@ -147,7 +147,7 @@ def _shown(cell: Cell | None, places: int, percent: bool) -> Shown:
         spread="" if cell.sd is None else number(cell.sd),
         low=low,
         high=high,
-        marks="".join(FLAGS.get(flag, (UNKNOWN_FLAG, ""))[0] for flag in cell.flags),
+        marks="".join(mark_and_meaning(flag)[0] for flag in cell.flags),
         flags=cell.flags,
     )
 

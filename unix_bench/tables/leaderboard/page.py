@@ -4,26 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unix_bench.tables.leaderboard.escape import html_text
+from unix_bench.tables.html import Html, document, element, joined
 from unix_bench.tables.leaderboard.table import BEST, SECOND, Line, Section, Shown, Table
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 80rem; padding: 0 1rem; color: #1b1f24; }
 caption { text-align: left; padding-bottom: .5rem; }
-.wide { overflow-x: auto; margin-top: 2rem; }
-table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; }
-th, td { padding: .25rem .6rem; text-align: right; white-space: nowrap; }
-th.name, td.name { text-align: left; white-space: normal; overflow-wrap: anywhere; max-width: 24rem; }
-thead th { border-bottom: 1px solid; vertical-align: bottom; }
+.wide { margin-top: 2rem; }
+table { border-top: 2px solid; border-bottom: 2px solid; }
+th { vertical-align: bottom; }
+td.name { white-space: normal; overflow-wrap: anywhere; max-width: 24rem; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: " \\25b2"; }
 th[aria-sort=descending] button::after { content: " \\25bc"; }
 tbody { border-top: 1px solid; }
-tr.title td { text-align: left; font-style: italic; }
-tr.paper { color: #57606a; }
+tr.title { font-style: italic; }
+tr.paper { color: var(--grey); }
 .second { text-decoration: underline; }
-small { color: #57606a; font-weight: normal; }
 """
 SCRIPT = """
 document.querySelectorAll("th button").forEach(button => button.addEventListener("click", () => {
@@ -51,77 +48,49 @@ document.getElementById("filter").addEventListener("input", event => {
   });
 });
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def as_html(tables: Sequence[Table]) -> str:
     """The whole page."""
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en">',
-            "<head>",
-            '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            "<title>unix-bench leaderboard</title>",
-            f"<style>{STYLE}</style>",
-            "</head>",
-            "<body>",
-            "<h1>Leaderboard</h1>",
-            '<label>Show rows with <input id="filter" type="search"></label>',
-            *(_table(table) for table in tables),
-            f"<script>{SCRIPT}</script>",
-            "</body>",
-            "</html>",
-            "",
-        ]
-    )
+    words = element("label", "Show rows with ", element("input", id="filter", type="search"))
+    body = joined(element("h1", "Leaderboard"), words, *map(_table, tables))
+    return document("unix-bench leaderboard", body, STYLE, SCRIPT)
 
 
-def _table(table: Table) -> str:
-    heads = ["Model", *table.view.details, "n", *table.headings]
-    names = 1 + len(table.view.details)
-    cells = "".join(
-        f'<th scope="col"{_named(index < names)}><button type="button">{html_text(head)}</button></th>'
-        for index, head in enumerate(heads)
-    )
-    bodies = "\n".join(_section(table, section, len(heads)) for section in table.sections)
-    notes = "".join(f"<li>{html_text(note)}</li>" for note in table.notes)
-    return (
-        f'<div class="wide"><table>\n<caption>{html_text(table.caption)}</caption>\n'
-        f"<thead><tr>{cells}</tr></thead>\n{bodies}\n</table></div>\n<ul>{notes}</ul>"
-    )
-
-
-def _section(table: Table, section: Section, width: int) -> str:
-    title = f'<tr class="title"><td colspan="{width}">{html_text(section.title)}</td></tr>\n' if section.title else ""
-    rows = "\n".join(_row(table, section, line) for line in section.lines)
-    return f"<tbody>\n{title}{rows}\n</tbody>"
-
-
-def _row(table: Table, section: Section, line: Line) -> str:
-    details = [line.entry.details.get(key, "") for key in table.view.details]
-    label = html_text(line.label)
-    if line.entry.link:
-        label = f'<a href="{html_text(line.entry.link)}">{label}</a>'
-    n = line.n or line.entry.details.get("n", "")
-    cells = [
-        f'<td{_named(True)} data-value="{html_text(line.label)}">{label}</td>',
-        *(f'<td{_named(True)} data-value="{html_text(text)}">{html_text(text)}</td>' for text in details),
-        f'<td data-value="{html_text(n)}">{html_text(n)}</td>',
-        *(_cell(cell) for cell in line.cells),
+def _table(table: Table) -> Html:
+    heads = [
+        element("th", element("button", head, type="button"), scope="col", class_=_kind(table, place))
+        for place, head in enumerate(["Model", *table.view.details, "n", *table.headings])
     ]
-    words = html_text(" ".join([line.label, *details, section.pathology or ""]))
-    return f'<tr{" class=paper" if section.paper else ""} data-text="{words}">{"".join(cells)}</tr>'
+    parts = [element("caption", table.caption), element("thead", element("tr", *heads))]
+    whole = element("table", *parts, *(_section(table, section, len(heads)) for section in table.sections))
+    notes = element("ul", *(element("li", note) for note in table.notes), class_="notes")
+    return joined(element("div", whole, class_="wide"), notes)
 
 
-def _cell(cell: Shown) -> str:
-    text = html_text(cell.text)
-    interval = f" <small>{cell.low} to {cell.high}</small>" if cell.low else ""
-    marked = {BEST: f"<strong>{text}</strong>", SECOND: f'<span class="second">{text}</span>'}.get(cell.rank, text)
-    return f'<td data-value="{cell.number}">{marked}{interval}</td>'
+def _section(table: Table, section: Section, width: int) -> Html:
+    heading = element("tr", element("td", section.title, colspan=str(width)), class_="title")
+    return element("tbody", heading if section.title else "", *(_row(table, section, line) for line in section.lines))
 
 
-def _named(is_name: bool) -> str:
-    return ' class="name"' if is_name else ""
+def _row(table: Table, section: Section, line: Line) -> Html:
+    told = table.told(line)
+    link = line.entry.link
+    shown = [element("a", line.label, href=link) if link else line.label, *told[1:]]
+    cells = [
+        element("td", text, class_=_kind(table, place), data_value=told[place]) for place, text in enumerate(shown)
+    ]
+    words = " ".join([*told[:-1], section.pathology or ""])
+    kind = "paper" if section.paper else None
+    return element("tr", *cells, *map(_cell, line.cells), class_=kind, data_text=words)
+
+
+def _cell(cell: Shown) -> Html:
+    marked = {BEST: element("strong", cell.text), SECOND: element("span", cell.text, class_="second")}
+    between = element("span", f"{cell.low} to {cell.high}", class_="interval") if cell.low else ""
+    return element("td", marked.get(cell.rank, cell.text), between, class_="number", data_value=cell.number)
+
+
+def _kind(table: Table, place: int) -> str:
+    """Of a column: the model's and those of its details hold words, the others numbers."""
+    return "name" if place <= len(table.view.details) else "number"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unix_bench.tables.leaderboard.entries import Entry, Kind
 from unix_bench.tables.leaderboard.views import Column, View
 
-DASH, TIED, UNKNOWN_FLAG = "–", "≈", "°"
+DASH, TIED = "–", "≈"
 BEST, SECOND = "best", "second"
 
 
@@ -84,3 +84,8 @@ class Table:
     sections: tuple[Section, ...]
     caption: str
     notes: tuple[str, ...]
+
+    def told(self, line: Line) -> list[str]:
+        """What stands before the numbers of a line: model, details, n."""
+        details = line.entry.details
+        return [line.label, *(details.get(key, "") for key in self.view.details), line.n or details.get("n", "")]

@@ -75,7 +75,7 @@ def _markdown_table(table: Table) -> str:
             lines.append(_bars([f"*{markdown(section.title)}*", *[""] * (len(heads) - 1)]))
         for line in section.lines:
             cells = [_in_markdown(cell) for cell in line.cells]
-            lines.append(_bars([*map(markdown, _told(table, line)), *cells]))
+            lines.append(_bars([*map(markdown, table.told(line)), *cells]))
     return "\n".join([*lines, "", *(f"- {markdown(note)}" for note in table.notes), ""])
 
 
@@ -105,7 +105,7 @@ def _latex_table(table: Table) -> str:
         if section.title:
             lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{latex(section.title)}}}}} \\")
         for line in section.lines:
-            told = [latex(text) for text in _told(table, line)]
+            told = [latex(text) for text in table.told(line)]
             lines.append(_ampersands([*told, *(_in_latex(cell) for cell in line.cells)]))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table*}", ""])
 
@@ -117,9 +117,3 @@ def _in_latex(cell: Shown) -> str:
 
 def _ampersands(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
-
-
-def _told(table: Table, line: Line) -> list[str]:
-    """What stands before the numbers."""
-    details = [line.entry.details.get(key, "") for key in table.view.details]
-    return [line.label, *details, line.n or line.entry.details.get("n", "")]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from unix_bench.scoring.metrics import metric_card
-from unix_bench.tables.cells import FLAGS
+from unix_bench.tables.cells import ARROWS, mark_and_meaning
 from unix_bench.tables.leaderboard.entries import Entry, Kind, signature_parts
-from unix_bench.tables.leaderboard.table import DASH, TIED, UNKNOWN_FLAG, Section
+from unix_bench.tables.leaderboard.table import DASH, TIED, Section
 from unix_bench.tables.leaderboard.views import Column, View
-
-ARROWS = {"higher": " ↑", "lower": " ↓"}
 
 
 def heading(column: Column, entries: Sequence[Entry]) -> str:
@@ -18,7 +16,7 @@ def heading(column: Column, entries: Sequence[Entry]) -> str:
     stated: list[str | None] = [metric_card(column.metric).better]
     stated += [cell.better for entry in entries for (metric, _), cell in entry.cells.items() if metric == column.metric]
     better = next((one for one in stated if one), None)
-    return column.heading + (ARROWS[better] if better else "")
+    return column.heading + ARROWS.get(better, "")
 
 
 def differing(definitions: Iterable[str]) -> str:
@@ -78,8 +76,7 @@ def legend(sections: Sequence[Section]) -> list[str]:
             f"{TIED}: the 95 % interval of the value holds the best one, so that they cannot be told apart here."
         )
     for flag in dict.fromkeys(flag for cell in cells if cell.number for flag in cell.flags):
-        mark, meaning = FLAGS.get(flag, (UNKNOWN_FLAG, f"{flag}: flagged so by its record"))
-        notes.append(f"{mark} {meaning}.")
+        notes.append(f"{' '.join(mark_and_meaning(flag))}.")
     if any(not cell.number for cell in cells):
         notes.append(f"{DASH}: not computed, or not published.")
     if any(section.paper for section in sections):

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unix_bench.records import Phase, Results, RunRecord
-from unix_bench.tables.page.html import Html, data_address, document, element, joined
-from unix_bench.tables.page.numbers import number_tables, table
-from unix_bench.tables.page.reports import Group, report_pairs
+from unix_bench.tables.html import Html, data_address, document, element, joined, table
+from unix_bench.tables.page.numbers import number_tables
+from unix_bench.tables.page.reports import STYLE, Group, report_pairs
 
 SHOWN_FAILURES = 50
 SVG, PNG = "image/svg+xml", "image/png"
+PLOT_STYLE = "img.plot { width: 46rem; }\n"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def render_page(page: Page) -> bytes:
         _failures(page),
         _provenance(page),
     )
-    return document(title, body)
+    return document(title, body, STYLE + PLOT_STYLE).encode()
 
 
 def _facts(facts: Mapping[str, str]) -> Html:
@@ -189,4 +190,4 @@ def _phases(phases: Sequence[Phase]) -> Html:
         cells = [element("td", text, class_="number") for text in (*numbers, state, code)]
         rows.append(element("tr", *words, *cells))
     heads = ["phase", "began, UTC", "time", "studies", "peak memory", "peak CUDA memory", "", "code"]
-    return joined(element("h3", "Time and memory"), table(heads, rows))
+    return joined(element("h3", "Time and memory"), table(heads, rows, words=2))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unix_bench.tables.page.html import Html, element
+from unix_bench.tables.html import Html, element
 
 Agreement = Literal["both", "missed", "added"]
 WORDS: dict[Agreement, str] = {
@@ -14,6 +14,21 @@ WORDS: dict[Agreement, str] = {
     "missed": "− {}: only in the reference",
     "added": "+ {}: only in the prediction",
 }
+STYLE = """
+.pair { border: 1px solid var(--line); margin: .8rem 0; break-inside: avoid; }
+.pair header { background: var(--faint); padding: .3rem .8rem; font-size: .87rem; }
+.sides { display: grid; grid-template-columns: 1fr 1fr; }
+.sides > div { padding: .5rem .8rem .7rem; min-width: 0; } .sides > div + div { border-left: 1px solid var(--line); }
+.sides h4 { margin: 0 0 .2rem; font-size: .8rem; color: var(--grey); }
+.words { white-space: pre-wrap; max-height: 30rem; overflow-y: auto; }
+.labels { padding: .4rem .8rem .5rem; border-top: 1px solid var(--line); font-size: .84rem; }
+.label { display: inline-block; margin: .1rem .35rem .1rem 0; padding: 0 .45rem; border: 1px solid;
+  border-radius: .2rem; }
+.both { color: var(--green); } .missed { color: var(--red); border-style: dashed; }
+.added { color: var(--red); background: #fdeee4; }
+@media (max-width: 42rem) { .sides { grid-template-columns: 1fr; }
+  .sides > div + div { border-left: 0; border-top: 1px solid var(--line); } }
+"""
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
-import re
+from collections.abc import Sequence
 
-# What no HTML may hold, and what turns the direction of the words around it.
-FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-VOID = ("br", "img", "meta")
+from unix_bench.tables.harmless import harmless
+
+VOID = ("br", "img", "input", "meta")
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --grey: #666; --line: #d9dee3; --faint: #f5f6f8; --blue: #0072b2;
   --green: #00734f; --red: #b34300; }
@@ -37,23 +38,10 @@ dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr; gap: .
   font-size: .9rem; }
 dt { color: var(--grey); } dd { margin: 0; min-width: 0; }
 ol.notes, ul.notes { font-size: .85rem; color: var(--grey); padding-left: 1.6rem; margin: .4rem 0; }
-figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } img.plot { width: 46rem; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 details { margin: .5rem 0; } summary { cursor: pointer; color: var(--blue); }
 code, pre { font: .82rem/1.45 "DejaVu Sans Mono", ui-monospace, monospace; }
 pre { white-space: pre-wrap; background: var(--faint); padding: .6rem .8rem; margin: .4rem 0; }
-.pair { border: 1px solid var(--line); margin: .8rem 0; break-inside: avoid; }
-.pair header { background: var(--faint); padding: .3rem .8rem; font-size: .87rem; }
-.sides { display: grid; grid-template-columns: 1fr 1fr; }
-.sides > div { padding: .5rem .8rem .7rem; min-width: 0; } .sides > div + div { border-left: 1px solid var(--line); }
-.sides h4 { margin: 0 0 .2rem; font-size: .8rem; color: var(--grey); }
-.words { white-space: pre-wrap; max-height: 30rem; overflow-y: auto; }
-.labels { padding: .4rem .8rem .5rem; border-top: 1px solid var(--line); font-size: .84rem; }
-.label { display: inline-block; margin: .1rem .35rem .1rem 0; padding: 0 .45rem; border: 1px solid;
-  border-radius: .2rem; }
-.both { color: var(--green); } .missed { color: var(--red); border-style: dashed; }
-.added { color: var(--red); background: #fdeee4; }
-@media (max-width: 42rem) { .sides { grid-template-columns: 1fr; }
-  .sides > div + div { border-left: 0; border-top: 1px solid var(--line); } }
 @media print { body { max-width: none; } details { display: block; } }
 """
 
@@ -86,8 +74,8 @@ def element(name: str, *children: str, **attributes: str | None) -> Html:
 
 
 def escape(text: str) -> Html:
-    """Text as markup; a character that no page may hold becomes a replacement character."""
-    return text if isinstance(text, Html) else Html(html.escape(FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)))
+    """Text as markup, harmless, its line breaks kept."""
+    return text if isinstance(text, Html) else Html(html.escape(harmless(text, keep_lines=True)))
 
 
 def joined(*parts: str) -> Html:
@@ -100,16 +88,33 @@ def data_address(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def document(title: str, body: Html) -> bytes:
-    """A whole page; a browser is told to fetch nothing for it and to run nothing in it."""
+def table(heads: Sequence[str], rows: Sequence[Html], words: int = 1) -> Html:
+    """A table that scrolls in itself where it is too wide; its first columns hold words, the others numbers."""
+    cells = [element("th", head, class_="head" if place < words else "head number") for place, head in enumerate(heads)]
+    body = element("table", element("thead", element("tr", *cells)), element("tbody", *rows))
+    return element("div", body, class_="wide")
+
+
+def document(title: str, body: Html, style: str = "", script: str = "") -> str:
+    """A whole page; a browser is told to fetch nothing for it, and to run nothing in it but its own script.
+
+    Args:
+        title: Of its window.
+        body: What it shows.
+        style: CSS beside that of all pages.
+        script: JavaScript, run at the end.
+    """
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}'"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name_="viewport", content="width=device-width, initial-scale=1"),
         element("title", title),
-        element("style", Html(STYLE)),
+        element("style", Html(STYLE + style)),
     )
-    page = element("html", head, element("body", body), lang="en")
-    return f"<!DOCTYPE html>\n{page}\n".encode()
+    run = element("script", Html(script)) if script else ""
+    return f"<!DOCTYPE html>\n{element('html', head, element('body', body, run), lang='en')}\n"
