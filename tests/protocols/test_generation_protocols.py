@@ -490,6 +490,16 @@ def test_floors_flags_intervals_and_the_common_n(clustered: Clustered) -> None:
     assert "bias-dominated" in found["Edema", "fd_demodino"]["flags"]
 
 
+def test_a_distance_no_larger_than_the_floor_is_flagged(clustered: Clustered, tmp_path: Path) -> None:
+    """Enough images for 2 d, but the drawn ones are real: their FD is what sampling alone amounts to."""
+    _, _, real, _, _ = clustered
+    patients = [f"other{index // 5}" for index in range(90)]
+    file, folder = folder_of(tmp_path / "same", real, [*real[5:], *real[:5]], patients=patients)
+    found = overall(scored(file, folder))
+    assert found["fd_demodino"]["n"] >= 64
+    assert "bias-dominated" in found["fd_demodino"]["flags"]
+
+
 def test_patients_that_are_not_named(clustered: Clustered, tmp_path: Path) -> None:
     """One missing patient is said, and the others still cluster the interval."""
     file, folder, *_ = clustered
