@@ -23,15 +23,15 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[tuple[str, str]]:
-    """Lines of the docs that call unix-bench."""
-    found = []
+    """Lines of the docs that call unix-bench, each with the first page that has it."""
+    found: dict[str, str] = {}
     for page in PAGES:
         for block in blocks(page, "bash"):
             for line in block.splitlines():
                 command = line.rpartition("&&")[2].split("#")[0].strip().removeprefix(".venv/bin/")
                 if command.startswith("unix-bench "):
-                    found.append((page.name, command))
-    return found
+                    found.setdefault(command, page.name)
+    return [(page, command) for command, page in found.items()]
 
 
 def small(data: DataSet, place: Path) -> None:
