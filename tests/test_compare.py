@@ -17,7 +17,7 @@ from scipy import stats
 
 from unix_bench.compare.measures import measures_of
 from unix_bench.scoring.image import kernel_distance, kernel_sums
-from unix_bench.scoring.statistics import Margin, kernel_margin, mean_of, measure_margin
+from unix_bench.scoring.statistics import Margin, Measure, kernel_margin, mean_of, measure_margin
 
 
 @pytest.fixture
@@ -142,11 +142,14 @@ def test_restricted_data_leaves_as_numbers_only(tmp_path: Path) -> None:
     one, two = recorded(folder, "good", mostly(reports)), recorded(folder, "bad", shuffled(reports))
     console = bench("compare", one, two, "--quiet", "--out", "page.html")
     program = bench("compare", one, two, "--quiet", "--json")
-    assert "left out, ids hashed" in console.stderr
+    assert "left out, the samples numbered" in console.stderr
     for text in (Path("page.html").read_text(), console.stdout, program.stdout):
         assert "RESTRICTED" in text or '"restricted": true' in text
         for private in ("study-", "patient-", "pleural effusion.", "The heart", "Comparison"):
             assert private not in text
+    changed = json.loads(program.stdout)["changed"]
+    assert [sample["id"] for sample in changed] == [f"sample {place + 1}" for place in range(len(changed))]
+    assert "sample 3: " in console.stdout
     home = next(Path("results/runs").glob(f"{one}/comparisons/*.html"))
     inside = home.with_name("mine.html")
     assert bench("compare", one, two, "--quiet", "--out", inside).exit_code == 0
@@ -266,5 +269,36 @@ def test_a_kernel_distance_on_either_side_of_its_margin(margin_of: Callable[[flo
     assert inside.p_worse < 0.01
     assert beyond.p_within is not None
     assert beyond.p_within < 0.01
-    same = kernel_margin(baseline, kernel_sums(real, noise + 0.6, None), Margin(0.0), 0)
+    again = kernel_sums(real, noise + 0.6, None)
+    same = kernel_margin(baseline, again, Margin(0.0), 0, itself=True)
     assert (same.gain, same.p_worse) == (0.0, 0.0)
+    assert kernel_margin(baseline, again, Margin(kd), 0).p_worse == 1.0, "the distance has no range"
+    for count, passes in ((4, False), (5, True)):
+        mixed = kernel_sums(real, np.concatenate([noise[:count] + 0.61, noise[count:] + 0.6]), None)
+        found = kernel_margin(mixed, baseline, Margin(kd), 0, 500).p_worse
+        assert found is not None
+        assert (found < 0.05) == passes
+
+
+def test_patients_that_do_not_differ_bound_what_was_not_seen() -> None:
+    """0.99 ** 298 is the last above 0.05; a patient is two studies; what was lost is no longer there to lose."""
+
+    def p(candidate: Measure, baseline: Measure, patients: list[str], size: float) -> float:
+        found = measure_margin(candidate, baseline, patients, True, Margin(size), 0, 500).p_worse
+        assert found is not None
+        return found
+
+    for count, passes in ((298, False), (299, True)):
+        same, patients = mean_of(np.full(2 * count, 0.4)), [str(study // 2) for study in range(2 * count)]
+        assert (p(same, same, patients, 0.01) <= 0.05) == passes
+    wide = mean_of(np.full(600, 0.4), within=(-1.0, 1.0))
+    assert p(wide, wide, [str(study) for study in range(600)], 0.01) == pytest.approx((1 - 0.01 / 2) ** 600)
+    none, half = np.zeros(400), mean_of(np.full(400, 0.4), np.arange(400) < 200)
+    assert p(half, half, [str(study) for study in range(400)], 0.01) == pytest.approx(0.99**200)
+    for few in (1, 4):
+        other = np.where(np.arange(400) < few, -0.2, none) + 0.4
+        spare = 0.01 - 0.2 * few / 400
+        found = p(mean_of(other), mean_of(none + 0.4), [str(study) for study in range(400)], 0.01)
+        assert found == pytest.approx((1.0 - spare) ** 400)
+    several = mean_of(np.where(np.arange(400) < 5, -0.2, none) + 0.4)
+    assert p(several, mean_of(none + 0.4), [str(study) for study in range(400)], 0.01) < 0.01

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from bench import bench, make_folder, mostly, recorded, refused, shuffled
+from bench import bench, make_folder, mostly, recorded, refused, shuffled, write_lines
 from click.testing import Result
+from PIL import Image
 
+from unix_bench import registry
 from unix_bench.gate import Case, decide, load_policy, outcome_of
 from unix_bench.scoring.statistics import MarginTest
 
@@ -84,6 +87,13 @@ def test_other_content_other_protocol_no_samples(runs: Runs, tmp_path: Path) -> 
     assert gate(f"{runs['good']}:unix", f"{runs['good']}:sound").exit_code == 1
     empty = recorded(Path(runs["folder"]), "empty", [None] * 60)
     assert gate(empty, runs["good"]).exit_code == 1
+    refused(gate(runs["good"], empty), "no prediction to hold anything against")
+    for path in Path("results/runs", empty).glob("samples-*.jsonl"):
+        path.unlink()
+    none = gate(empty, runs["good"], "--json")
+    assert none.exit_code == 1, none.output
+    assert "no prediction that could be scored" in answer(none)["cases"][0]["text"]
+    refused(gate(runs["good"], empty), "no prediction to hold anything against")
     few = recorded(Path(runs["folder"]), "few", ["No pneumothorax."] * 20, "--limit", 20)
     refused(gate(few, runs["good"]), "different studies")
 
@@ -111,8 +121,36 @@ def test_many_failed_predictions_fail_whatever_the_others_say(runs: Runs, tmp_pa
     result = gate(holed, runs["good"], "--json")
     assert result.exit_code == 1
     assert states(answer(result))["preconditions"] == "fail"
-    Path("p.toml").write_text('task = "report"\nmax_failed = 0.1\n[[primary]]\nmetric = "bleu_4"\nabsolute = 0.005\n')
+    Path("p.toml").write_text('task = "report"\nmax_failed = 0.1\n[[primary]]\nmetric = "bleu_4"\nabsolute = 0.2\n')
     assert gate(holed, runs["good"], "--policy", "p.toml").exit_code == 0
+    as_many = recorded(Path(runs["folder"]), "as_many", [None, None, *shuffled(mostly(reports))[2:]])
+    result = gate(holed, as_many, "--json")
+    assert "preconditions" not in states(answer(result))
+    assert result.exit_code == 0, "the baseline fails as often"
+
+
+def test_equal_outputs_of_other_weights_are_no_system_against_itself(runs: Runs, tmp_path: Path) -> None:
+    reports = [json.loads(line)["report"] for line in (tmp_path / "good.jsonl").read_text().splitlines()]
+    equal = recorded(Path(runs["folder"]), "equal", [*reports[:-1], reports[-1] + " "])
+    assert gate(equal, runs["good"]).exit_code == 3, "30 patients bound what was not seen by a tenth"
+    path = Path("results/runs") / equal / "run.json"
+    record = json.loads(path.read_text())
+    record["predict_spec"]["weights"] = json.loads((path.parents[1] / runs["good"] / "run.json").read_text())[
+        "predict_spec"
+    ]["weights"]
+    path.write_text(json.dumps(record))
+    assert gate(equal, runs["good"]).exit_code == 0
+
+
+def test_the_values_shown_are_over_the_studies_of_both(runs: Runs, tmp_path: Path) -> None:
+    reports = [json.loads(line)["report"] for line in (tmp_path / "good.jsonl").read_text().splitlines()]
+    assert reports[0] == "Lungs are clear."
+    holed = recorded(Path(runs["folder"]), "holed", [None, *reports[1:]])
+    cases = answer(gate(holed, runs["good"], "--json"))["cases"]
+    shown = next(case for case in cases if case["metric"] == "bleu_4" and case["pathology"] is None)
+    assert shown["n"] == 59
+    assert shown["candidate"] == shown["baseline"]
+    assert shown["gain"] == 0.0
 
 
 def test_other_pixels_are_a_warning(runs: Runs) -> None:
@@ -141,6 +179,11 @@ def test_what_others_read_holds_nothing_restricted(runs: Runs, monkeypatch: pyte
     assert ("unix-bench.report.Edema", "rouge_l") in names
     failed = {case.get("name") for case in tree.findall(".//testcase") if case.find("failure") is not None}
     assert failed == {metric for metric, state in states(answer(program)).items() if state == "fail"}
+    skipped = {names[index] for index, case in enumerate(tree.iter("testcase")) if case.find("skipped") is not None}
+    assert ("unix-bench.report.Overall", "radgraph_f1_simple") in skipped
+    assert ("unix-bench.report.Overall", "rouge_l") not in skipped
+    assert "radgraph_f1_partial: not judged: the baseline has no value of it: RadGraph is not here" in console.stdout
+    assert "rule14_f1_micro_14_neg stands in for chexbert_f1_micro_14_neg: CheXbert is not here" in console.stdout
     suite = tree.find("testsuite")
     assert suite is not None
     assert int(suite.get("failures", "")) == len(failed) > 0
@@ -168,6 +211,88 @@ def test_what_others_read_holds_nothing_restricted(runs: Runs, monkeypatch: pyte
 def test_policies_that_are_none(runs: Runs, text: str, parts: list[str]) -> None:
     Path("p.toml").write_text(text)
     refused(gate(runs["good"], runs["bad"], "--policy", "p.toml"), "p.toml" if "blue" not in text else "", *parts)
+
+
+def test_policies_whose_metrics_cannot_decide(runs: Runs) -> None:
+    def says(*names: str) -> str:
+        parts = (f"[[primary]]\nmetric = {name}\nabsolute = 0.1\n" for name in names)
+        Path("p.toml").write_text('task = "report"\n' + "".join(parts))
+        result = gate(runs["good"], runs["bad"], "--policy", "p.toml")
+        assert result.exit_code == 2, result.output
+        return result.stderr.strip().splitlines()[-1]
+
+    rule14 = '"rule14_f1_micro_14_neg"'
+    assert "probe_ce is a metric of the task probe" in says('"probe_ce"')
+    assert "kd_demodino is a metric of the task gen" in says('"rouge_l"\notherwise = ["kd_demodino"]')
+    assert "decide twice" in says(rule14, f'"chexbert_f1_micro_14_neg"\notherwise = [{rule14}]')
+    assert len(says('"blue_4"')) < 200
+
+
+@pytest.mark.parametrize("option", ["--junit", "--summary"])
+def test_a_folder_is_no_file(runs: Runs, tmp_path: Path, option: str) -> None:
+    refused(gate(runs["good"], runs["bad"], option, tmp_path), f"{tmp_path} is a folder: name a file")
+
+
+def probed(like: str, name: str, losses: list[dict[str, float]]) -> str:
+    """A probe's run of these losses over the studies of another run."""
+    record = json.loads(Path("results/runs", like, "run.json").read_text())
+    version = registry.task("probe").version
+    stated = {**record["predict_spec"], "task": "probe", "task_version": version, "weights": name, "model": name}
+    place = Path("results/runs", name)
+    place.mkdir()
+    (place / "run.json").write_text(json.dumps({**record, "id": name, "predict_spec": stated}))
+    write_lines(
+        place / "samples-0.jsonl", ({"id": f"study-{index}", "losses": one} for index, one in enumerate(losses))
+    )
+    return name
+
+
+def test_probes(runs: Runs) -> None:
+    """Less is better; the flow's loss is known of 40 studies, fewer than the policy asks for."""
+    rng = np.random.default_rng(0)
+    nats, flow = rng.uniform(40.0, 60.0, 60), rng.uniform(0.4, 0.6, 60)
+
+    def made(name: str, times: float, known: int) -> str:
+        noise = rng.normal(times, 0.001, (2, 60))
+        losses = [
+            {"report_nats": nats[i] * noise[0, i], "report_tokens": 20.0}
+            | ({"flow_mse": flow[i] * noise[1, i]} if i < known else {})
+            for i in range(60)
+        ]
+        return probed(runs["good"], name, losses)
+
+    old, worse, better = made("old", 1.0, 60), made("worse", 1.1, 60), made("better", 0.9, 60)
+    fails, passes = gate(worse, old, "--json"), gate(better, old, "--json")
+    assert (fails.exit_code, passes.exit_code) == (1, 0), fails.output + passes.output
+    assert states(answer(fails)) == {"probe_ce": "fail", "probe_flow_mse": "fail"}
+    assert states(answer(passes)) == {"probe_ce": "pass", "probe_flow_mse": "pass"}
+    few, few_better = made("few", 1.0, 40), made("few_better", 0.9, 40)
+    result = gate(few_better, few, "--json")
+    assert result.exit_code == 3, result.output
+    assert states(answer(result)) == {"probe_ce": "pass", "probe_flow_mse": "inconclusive"}
+    assert [case["n"] for case in answer(result)["cases"] if case["state"] != "advisory"] == [60, 40]
+    assert "40 studies, and the policy asks for 50" in result.stdout
+
+
+def test_drawn_images(runs: Runs, tmp_path: Path) -> None:
+    """Real images are noise: the darker the drawn noise, the larger the distance, of which less is better."""
+    found = {}
+    for name, grey in (("dark", 40), ("middle", 120), ("full", 256)):
+        rng, place = np.random.default_rng(5), tmp_path / name
+        place.mkdir()
+        for index in range(60):
+            Image.fromarray(rng.integers(0, grey, size=(24, 24), dtype=np.uint8)).save(place / f"{index}.png")
+        lines = ({"id": f"study-{index}", "image": f"{index}.png"} for index in range(60))
+        file = write_lines(place / f"{name}.jsonl", lines)
+        said = bench("score", "--task", "generation", "--predictions", file, "--data", runs["folder"],
+                     "--per-pathology", "--json", "--quiet")  # fmt: skip
+        found[name] = json.loads(said.stdout)["run"]
+    for candidate, code, state in (("dark", 1, "fail"), ("full", 0, "pass"), ("middle", 0, "pass")):
+        result = gate(found[candidate], found["middle"], "--json")
+        assert result.exit_code == code, result.output
+        assert states(answer(result))["kd_demodino"] == state
+        case = next(case for case in answer(result)["cases"] if case["metric"] == "kd_demodino")
+        assert case["gain"] == pytest.approx(case["baseline"] - case["candidate"])
 
 
 def test_a_policy_that_is_not_there(runs: Runs) -> None:

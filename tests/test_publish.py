@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench import bench, refused
+from bench import bench, make_folder, refused, write_lines
 
 from unix_bench.cards import bundled
 from unix_bench.records import Counts, Metric, Results, RunFolder, RunRecord, Sample
@@ -72,6 +72,15 @@ def make_run(
     return run
 
 
+def also_scored(run: RunFolder, folder: str, value: float, **score: Any) -> Path:
+    """Another scoring of the run, in which every value is this."""
+    known = run.results("unix-1")
+    assert known is not None
+    metrics = [metric.model_copy(update={"value": value}) for metric in known.metrics]
+    other = known.model_copy(update={"metrics": metrics, "score_spec": {**known.score_spec, **score}})
+    return run.write_results(folder, other, b"")
+
+
 def reviewed() -> Path:
     (path,) = Path("results/report").glob("*/*/*/*.json")
     return path
@@ -111,7 +120,7 @@ def test_the_stored_tables_hold_the_readmes_caveats() -> None:
 
 def test_publishing_keeps_the_record_and_nothing_of_a_study() -> None:
     run = make_run("one", {("bleu_4", None): 0.3, ("bleu_4", "Edema"): None})
-    result = bench("publish", "one")
+    result = bench("publish", "one", "--unverified")
     assert result.exit_code == 0, result.output
     place = "results/report/1/unix/mimic_cxr-unix_json@cdcdcdcd/unix@abababababab-seed0.json"
     assert str(reviewed()) == place
@@ -120,36 +129,136 @@ def test_publishing_keeps_the_record_and_nothing_of_a_study() -> None:
     for private in ("study-0", "secret", str(Path.cwd()), os.uname().nodename):
         assert private not in reviewed().read_text()
     before = reviewed().read_bytes()
-    assert bench("publish", "one").exit_code == 0
+    assert bench("publish", "one", "--unverified").exit_code == 0
     assert reviewed().read_bytes() == before
 
 
 def test_what_is_not_published() -> None:
     make_run("demo", {("bleu_4", None): 0.3}, demo=True)
-    refused(bench("publish", "demo"), "stand-in", "--demo")
+    refused(bench("publish", "demo", "--unverified"), "stand-in", "--demo")
     make_run("short", {("bleu_4", None): 0.3}, samples=1)
-    refused(bench("publish", "short"), "unfinished, 1 of 2 predictions are missing")
+    refused(bench("publish", "short", "--unverified"), "unfinished, 1 of 2 predictions are missing")
     bare = make_run("bare", {("bleu_4", None): 0.3})
     bare.forget_results()
-    refused(bench("publish", "bare"), "bare has no results")
+    refused(bench("publish", "bare", "--unverified"), "bare has no results")
     leaky = make_run("leaky", {("bleu_4", None): None})
     path = leaky.score_files()[0]
     path.write_text(path.read_text().replace("it is not here", "study-1 broke it"))
-    refused(bench("publish", "leaky"), "name a study")
+    refused(bench("publish", "leaky", "--unverified"), "name a study")
     path.write_text(path.read_text().replace("study-1 broke it", "on: A long secret report."))
-    refused(bench("publish", "leaky"), "quote a report")
+    refused(bench("publish", "leaky", "--unverified"), "quote a report")
     assert not list(Path("results/report").glob("*/*/*/*.json"))
-    assert bench("publish", "demo", "--demo").exit_code == 0
+    assert bench("publish", "demo", "--unverified", "--demo").exit_code == 0
+
+
+def test_restricted_results_without_their_run_are_not_published() -> None:
+    run = make_run("one", {("bleu_4", None): None})
+    bare = Path("elsewhere/results.json")
+    bare.parent.mkdir()
+    shutil.copy(run.score_files()[0], bare)
+    text = bare.read_text()
+    bare.write_text(text.replace("it is not here", "study-1 broke it"))
+    refused(bench("publish", bare, "--unverified"), "name a study")
+    bare.write_text(text.replace("it is not here", "on: The reference of a study."))
+    run.append("0", [Sample(id="study-0", unix_csv=("nan", "The reference of a study."))])
+    refused(bench("publish", bare, "--unverified"), "quote a report")
+    shutil.rmtree(run.path)
+    refused(bench("publish", bare, "--unverified"), "restricted", "its run one is not in results/runs")
+    assert not list(Path("results").glob("report/*/*/*/*.json"))
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> RunFolder:
+    """A run whose results can be derived again, scored without findings."""
+    reports = make_folder(tmp_path / "made", 6)
+    lines = ({"id": f"study-{index}", "report": text} for index, text in enumerate(reports[:1] * 6))
+    file = write_lines(tmp_path / "said.jsonl", lines)
+    said = bench("score", "--task", "report", "--predictions", file, "--data", tmp_path / "made", "--json", "--quiet")
+    assert said.exit_code == 0, said.output
+    return RunFolder(Path("results/runs", json.loads(said.stdout)["run"]))
+
+
+def test_what_is_published_was_derived_again(real: RunFolder) -> None:
+    path = real.score_files()[0]
+    kept = path.read_text()
+    document = json.loads(kept)
+    next(one for one in document["metrics"] if one["name"] == "rouge_l")["value"] = 0.999
+    path.write_text(json.dumps(document))
+    for words in ((), ("--unverified",)):
+        refused(bench("publish", real.id, "--demo", *words), "rouge_l, overall: value is 0.999, and should be 0.")
+    path.write_text(kept)
+    Path("made").rename("gone")
+    refused(bench("publish", real.id, "--demo"), "cannot be derived again here", "--unverified")
+    assert not list(Path("results").glob("report/*/*/*/*.json"))
+    assert bench("publish", real.id, "--demo", "--unverified").exit_code == 0
+    assert json.loads(reviewed().read_text())["verified"] is False
+    Path("gone").rename("made")
+    assert bench("publish", real.id, "--demo").exit_code == 0
+    assert json.loads(reviewed().read_text())["verified"] is True
+
+
+def test_bare_results_of_open_data_are_published_only_as_unverified(real: RunFolder) -> None:
+    shutil.copy(real.score_files()[0], "results.json")
+    Path("results/runs").rename("results/other")
+    refused(bench("publish", "results.json", "--demo"), f"its run {real.id} is not in", "--unverified")
+    assert bench("publish", "results.json", "--demo", "--unverified").exit_code == 0
+
+
+def test_a_scoring_per_pathology_changes_no_number_of_a_published_run(real: RunFolder) -> None:
+    assert bench("publish", real.id, "--demo").exit_code == 0
+    assert bench("score", real.id, "--per-pathology", "--quiet").exit_code == 0
+    board = ("leaderboard", "--task", "report", "--demo", "--format", "csv")
+    for words, origin in (((), "reviewed"), (("--per-pathology",), "run")):
+        result = bench(*board, *words)
+        assert "WARNING" not in result.stderr
+        assert {row["origin"] for row in records(result.stdout)} == {origin}
+    before = json.loads(reviewed().read_text())["results"]["metrics"]
+    assert bench("publish", real.id, "--demo").exit_code == 0
+    after = json.loads(reviewed().read_text())["results"]["metrics"]
+    assert len(after) > len(before)
+    assert all(metric in after for metric in before)
+    part = next(path for path in real.score_files() if '"per_pathology": false' in path.read_text())
+    kept = reviewed().read_bytes()
+    assert bench("publish", part, "--demo").exit_code == 0
+    assert reviewed().read_bytes() == kept
+    result = bench(*board, "--per-pathology")
+    assert {row["origin"] for row in records(result.stdout)} == {"reviewed"}
+
+
+def test_the_times_of_files_choose_no_scoring() -> None:
+    run = make_run("one", paper_values("report"))
+    files = [
+        run.path / "scores/unix-1/results.json",
+        also_scored(run, "unix-0", 0.5, per_pathology=False),
+        also_scored(run, "unix-00", 0.6, on_error="fail"),
+        also_scored(run, "unix-01", 0.7, uncertain="positive"),
+        also_scored(run, "unix-2", 0.8),
+        also_scored(run, "sound-1", 0.9, protocol="sound", on_error="drop-pair"),
+    ]
+    said = set()
+    for newest in files:
+        for file in files:
+            os.utime(file, (9, 9) if file == newest else (1, 1))
+        assert bench("publish", "one:unix", "--unverified").exit_code == 0
+        assert bench("publish", "one", "--unverified").exit_code == 0
+        kept = [path.read_bytes() for path in sorted(Path("results/report").glob("*/*/*/*.json"))]
+        assert len(kept) == 2, "the default protocol where none is named"
+        table = bench("leaderboard", "--task", "report", "--protocol", "unix", "--format", "csv").stdout
+        shutil.rmtree("results/report")
+        own = bench("leaderboard", "--task", "report", "--format", "markdown").stdout
+        said.add((*kept, table, own, bench("reproduce", "paper", "--run", "one", "--json").stdout))
+    ((*_, found),) = said
+    assert {one["verdict"] for one in json.loads(found)["comparisons"]} == {"agrees"}
 
 
 def test_another_record_of_the_name_is_replaced_only_if_asked() -> None:
     make_run("one", {("bleu_4", None): 0.3})
     make_run("two", {("bleu_4", None): 0.4}, limit=9)
-    assert bench("publish", "one").exit_code == 0
+    assert bench("publish", "one", "--unverified").exit_code == 0
     before = reviewed().read_bytes()
-    refused(bench("publish", "two"), "limit null there and 9 here", "--replace")
+    refused(bench("publish", "two", "--unverified"), "limit null there and 9 here", "--replace")
     assert reviewed().read_bytes() == before
-    assert bench("publish", "two", "--replace").exit_code == 0
+    assert bench("publish", "two", "--unverified", "--replace").exit_code == 0
     assert '"value": 0.4' in reviewed().read_text()
 
 
@@ -158,8 +267,6 @@ def test_another_record_of_the_name_is_replaced_only_if_asked() -> None:
     [
         (lambda text: text[: len(text) // 2], "cut short or damaged"),
         (lambda text: text.replace('"value": 0.3', '"value": 0.9'), "edited by hand"),
-        (lambda text: text.replace('{\n "schema_version": 1', '{\n "schema_version": 99'), "schema version 99"),
-        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "schema version 99"),
         (lambda text: text.replace('"value": 0.3', '"value": NaN'), "cut short or damaged"),
         (lambda text: "[]", "cut short or damaged"),
         (lambda text: text.replace('"published"', '"publised"'), "no reviewed result (published"),
@@ -167,7 +274,7 @@ def test_another_record_of_the_name_is_replaced_only_if_asked() -> None:
 )
 def test_damaged_records_are_named(damage: Callable[[str], str], part: str) -> None:
     make_run("one", {("bleu_4", None): 0.3})
-    bench("publish", "one")
+    bench("publish", "one", "--unverified")
     path = reviewed()
     changed = damage(path.read_text())
     assert changed != path.read_text()
@@ -175,9 +282,23 @@ def test_damaged_records_are_named(damage: Callable[[str], str], part: str) -> N
     refused(bench("leaderboard", "--task", "report"), str(path), part)
 
 
+@pytest.mark.parametrize("place", ['{\n "schema_version": 1', '"schema_version": 2'])
+def test_a_newer_record_is_left_out_and_stops_no_board(place: str) -> None:
+    make_run("one", {("bleu_4", None): 0.3})
+    assert bench("publish", "one", "--unverified").exit_code == 0
+    newer, text = reviewed(), reviewed().read_text()
+    newer.write_text(text.replace(place, place[:-1] + "99"))
+    shutil.rmtree("results/runs/one")
+    make_run("two", {("bleu_4", None): 0.4}, model="other")
+    result = bench("leaderboard", "--task", "report", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert [row["model"] for row in records(result.stdout)] == ["other"]
+    assert f"WARNING: left out: {newer}: it is of schema version 99" in result.stderr
+
+
 def test_a_record_in_the_wrong_place_is_refused() -> None:
     make_run("one", {("bleu_4", None): 0.3})
-    bench("publish", "one")
+    bench("publish", "one", "--unverified")
     reviewed().rename(reviewed().with_name("gpt-9@abababababab-seed0.json"))
     refused(bench("leaderboard", "--task", "report"), "gpt-9", "belongs to")
 
@@ -185,7 +306,7 @@ def test_a_record_in_the_wrong_place_is_refused() -> None:
 def test_an_unknown_metric_is_kept_and_never_ranked() -> None:
     for seed in (0, 1):
         make_run(f"r{seed}", {("bleu_4", None): 0.3, ("new_score", None): seed + 0.5}, model=f"m{seed}")
-        bench("publish", f"r{seed}")
+        bench("publish", f"r{seed}", "--unverified")
     rows = records(bench("leaderboard", "--task", "report", "--view", "all", "--format", "csv").stdout)
     assert [row["new_score"] for row in rows] == ["0.5000", "1.5000"]
     assert {row["new_score_rank"] for row in rows} == {""}
@@ -194,7 +315,7 @@ def test_an_unknown_metric_is_kept_and_never_ranked() -> None:
 
 def test_half_written_files_and_damaged_runs_stop_no_board() -> None:
     run = make_run("one", {("bleu_4", None): 0.3})
-    bench("publish", "one")
+    bench("publish", "one", "--unverified")
     reviewed().with_name("x.json.77.partial").write_text("{")
     other = make_run("two", {("bleu_4", None): 0.4}, seed=1)
     (other.path / "scores" / "unix-2").mkdir()
@@ -213,16 +334,12 @@ def test_half_written_files_and_damaged_runs_stop_no_board() -> None:
     assert row["bleu_4"] == "0.3500"
 
 
-def test_a_run_that_is_published_too_stands_once_and_its_newest_scoring_counts() -> None:
+def test_a_run_that_is_published_too_stands_once_and_its_own_scoring_counts() -> None:
     run = make_run("one", {("bleu_4", None): 0.3})
-    bench("publish", "one")
+    bench("publish", "one", "--unverified")
     (row,) = records(bench("leaderboard", "--task", "report", "--format", "csv").stdout)
     assert row["origin"] == "reviewed"
-    known = run.results("unix-1")
-    assert known is not None
-    newer = known.model_copy(update={"metrics": [known.metrics[0].model_copy(update={"value": 0.5})]})
-    run.write_results("unix-2", newer, b"")
-    os.utime(run.path / "scores/unix-1/results.json", (1, 1))
+    also_scored(run, "unix-1", 0.5)
     result = bench("leaderboard", "--task", "report", "--format", "csv")
     assert [row["bleu_4"] for row in records(result.stdout)] == ["0.5000"]
     assert "scored anew after it was published" in result.stderr
@@ -327,6 +444,7 @@ def test_what_was_not_computed_is_not_judged() -> None:
         ({"protocol": "sound"}, "unix-bench score one --protocol unix"),
         ({"demo": True}, "stand-in"),
         ({"limit": 8}, "a part of the test set"),
+        ({"subset": "nightly@1234"}, "a part of the test set"),
         ({"data": "iu_xray"}, "its data is iu_xray"),
         ({"model": "sana"}, "no row for model sana"),
     ],

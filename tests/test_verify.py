@@ -222,3 +222,9 @@ def test_a_scoring_by_judges_that_are_not_here(place: Path) -> None:
     result = bench("verify", run_of(place, "report"))
     assert result.exit_code == 2, result.output
     assert "chexbert was abababababab and is absent here" in result.output
+    del results["score_spec"]["instruments"]["chexbert"]
+    results["score_spec"]["training"] = "mimic_cxr@1234"
+    path.write_text(json.dumps(results))
+    result = bench("verify", run_of(place, "report"))
+    assert result.exit_code == 2, result.output
+    assert "the training set was mimic_cxr@1234 and is none here: say --training-data" in result.output

@@ -12,8 +12,8 @@ from unix_bench import registry
 from unix_bench.cards import TaskCard
 from unix_bench.data import FINDINGS
 from unix_bench.errors import UserError, unknown_name
-from unix_bench.publish import check_results, reviewed_results
-from unix_bench.records import Results, RunFolder, all_runs, read_record
+from unix_bench.publish import check_results, contains, reviewed_results
+from unix_bench.records import Results, RunFolder, all_runs, in_standing_order, read_record
 from unix_bench.settings import Settings
 from unix_bench.tables.leaderboard import (
     Entry,
@@ -141,17 +141,21 @@ def format_of(stated: Format | None, out: Path | None) -> Format:
 
 
 def _all_found(task: TaskCard, settings: Settings, by_finding: bool, beside: Path | None) -> list[Found]:
-    """Reviewed results and the newest local scoring a protocol; a run that is among both stands once."""
+    """Reviewed results and the local scoring that stands for a protocol; a run that is among both stands once."""
     found: dict[tuple[str, str], Found] = {}
     for path, record in reviewed_results(settings.results, task.name):
         entry = entry_of(record.results, "reviewed", record.published, _link(path, beside))
         found[record.results.run, str(record.results.score_spec["protocol"])] = (record.results, entry)
     for run in all_runs(settings.results):
-        for path, results in _scorings(run, task, by_finding):
+        for path, results in _scorings(run, task):
             key = (results.run, str(results.score_spec["protocol"]))
-            if key in found and found[key][0] == results:
+            known = found[key][0] if key in found else None
+            if known is not None and contains(known, results):
                 continue
-            if key in found:
+            if known is not None and contains(results, known):
+                if not by_finding:
+                    continue
+            elif known is not None:
                 print(
                     f"WARNING: {run.id} was scored anew after it was published: its new results are shown",
                     file=sys.stderr,
@@ -160,9 +164,9 @@ def _all_found(task: TaskCard, settings: Settings, by_finding: bool, beside: Pat
     return list(found.values())
 
 
-def _scorings(run: RunFolder, task: TaskCard, by_finding: bool) -> Iterable[tuple[Path, Results]]:
-    """A run's newest scoring a protocol; where findings are shown, the newest that has them, if one does."""
-    kept: dict[str, tuple[Path, Results]] = {}
+def _scorings(run: RunFolder, task: TaskCard) -> Iterable[tuple[Path, Results]]:
+    """A run's scoring that stands for each protocol."""
+    whole: list[tuple[Path, Results]] = []
     for path in run.score_files():
         try:
             results = read_record(path, Results)
@@ -170,10 +174,10 @@ def _scorings(run: RunFolder, task: TaskCard, by_finding: bool) -> Iterable[tupl
         except UserError as error:
             print(f"WARNING: left out: {error}", file=sys.stderr)
             continue
-        protocol = str(results.score_spec["protocol"])
-        better = by_finding and results.score_spec["per_pathology"] and protocol in kept
-        if protocol not in kept or (better and not kept[protocol][1].score_spec["per_pathology"]):
-            kept[protocol] = (path, results)
+        whole.append((path, results))
+    kept: dict[str, tuple[Path, Results]] = {}
+    for path, results in in_standing_order(whole):
+        kept.setdefault(str(results.score_spec["protocol"]), (path, results))
     return [one for one in kept.values() if one[1].predict_spec["task"] == task.name]
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +18,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
+from unix_bench import registry
 from unix_bench.errors import UserError
-from unix_bench.records import NewerRecord, Results, RunFolder, find_results, find_run, write_atomic
+from unix_bench.records import NewerRecord, Results, RunFolder, find_run, find_standing, read_record, write_atomic
 from unix_bench.records.migrate import migrated
+from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec, ScoreSpec
+from unix_bench.verify import check_values
 
 VERSION: Literal[1] = 1
 RUNS = "runs"  # what the folder of the runs is called that has the reviewed results beside it
@@ -33,6 +37,7 @@ class Reviewed(BaseModel):
     Attributes:
         published: Date, YYYY-MM-DD.
         code: Git commit that predicted, where it is known.
+        verified: Were the results derived again from the samples when they were published?
         sha256: Of the canonical JSON of `results` as it stands in the file.
     """
 
@@ -41,6 +46,7 @@ class Reviewed(BaseModel):
     schema_version: Literal[1] = VERSION
     published: str
     code: str | None
+    verified: bool = False
     sha256: str
     results: Results
 
@@ -50,22 +56,35 @@ def records_root(runs: Path) -> Path:
     return runs.parent if runs.name == RUNS else runs
 
 
-def publish(reference: str, runs: Path, demo: bool = False, replace: bool = False) -> Path:
-    """Add a run's results to the reviewed ones.
+def publish(
+    reference: str,
+    settings: Settings,
+    demo: bool = False,
+    replace: bool = False,
+    unverified: bool = False,
+    allow_external: bool = False,
+) -> Path:
+    """Add a run's results to the reviewed ones, once they are derived again from its samples.
 
     Args:
-        reference: RUN, or ID:PROTOCOL.
-        runs: Folder of the runs.
+        reference: RUN, or ID:PROTOCOL; the scoring that stands for the run is published, the task's default protocol
+            before others.
+        settings: Where runs, data and judges are; `training_data` as it was when the run was scored.
         demo: Admit a stand-in's numbers.
         replace: Overwrite a record of the same name that says something else.
+        unverified: Admit results that cannot be derived here.
+        allow_external: May commands be run that metric cards name, to derive them?
 
     Returns:
-        The record's file; one that says the same already is left as it is.
+        The record's file; one that says all of this already is left as it is.
 
     Raises:
-        UserError: The run is unfinished, a demo, holds what may not leave it, or another record has its name.
+        UserError: The run is unfinished, a demo, holds what may not leave it, does not give these results or cannot be
+            asked here, or another record has its name.
     """
-    results = find_results(reference, runs)
+    runs = settings.results
+    defaults = [next(iter(task.protocols)) for task in registry.tasks().values()]
+    results = read_record(find_standing(reference, runs, defaults), Results)
     check_results(results, reference)
     if results.demo and not demo:
         raise UserError(
@@ -74,19 +93,27 @@ def publish(reference: str, runs: Path, demo: bool = False, replace: bool = Fals
     run = _run_of(reference, results, runs)
     if run is not None:
         _refuse_unfinished(run, results)
-        if results.restricted:
+        if results.restricted or run.record().restricted:
             _refuse_restricted(run, results)
+    elif results.restricted:
+        raise UserError(
+            f"{reference} holds results of restricted data, and its run {results.run} is not in {runs}: without the "
+            "run's folder nobody can tell whether they name a study, so publish from there"
+        )
+    verified = _verified(run, results, settings, unverified, allow_external)
     path = records_root(runs) / record_path(results)
     if path.is_file():
         known = None if replace else read_reviewed(path)
         if known is not None:
-            if known.results == results:
+            says_more = contains(results, known.results)
+            if contains(known.results, results) and (known.verified >= verified or not says_more):
                 return path
-            raise UserError(
-                f"{path} holds other results ({_differences(known.results, results)}): --replace overwrites them"
-            )
+            if not says_more:
+                raise UserError(
+                    f"{path} holds other results ({_differences(known.results, results)}): --replace overwrites them"
+                )
     code = None if run is None else _commit(run)
-    write_atomic(path, _as_json(results, datetime.now(UTC).date().isoformat(), code))
+    write_atomic(path, _as_json(results, datetime.now(UTC).date().isoformat(), code, verified))
     return path
 
 
@@ -102,12 +129,18 @@ def record_path(results: Results) -> Path:
 def reviewed_results(runs: Path, task: str) -> Iterator[tuple[Path, Reviewed]]:
     """Every reviewed result of a task, in the order of their names; files that are being written are none.
 
+    One that a later unix-bench wrote is left out, with a warning.
+
     Raises:
         UserError: One is damaged, edited by hand, or not where it belongs.
     """
     root = records_root(runs)
     for path in sorted(root.glob(f"{_safe(task)}/*/*/*/*.json")):
-        found = read_reviewed(path)
+        try:
+            found = read_reviewed(path)
+        except NewerRecord as error:
+            print(f"WARNING: left out: {error}", file=sys.stderr)
+            continue
         if root / record_path(found.results) != path:
             raise UserError(f"{path} belongs to {record_path(found.results)}: move it there, or delete it")
         yield path, found
@@ -123,7 +156,9 @@ def read_reviewed(path: Path) -> Reviewed:
     try:
         raw = from_json(path.read_bytes(), allow_inf_nan=False)
         if raw["schema_version"] > VERSION:
-            raise NewerRecord(f"it is of schema version {raw['schema_version']}, and this unix-bench reads {VERSION}")
+            raise NewerRecord(
+                f"it is of schema version {raw['schema_version']}, and this unix-bench reads {VERSION}: upgrade"
+            )
         found = Reviewed.model_validate({**raw, "results": migrated(raw["results"], Results)})
     except NewerRecord as error:
         raise NewerRecord(f"{path}: {error}") from error
@@ -161,6 +196,38 @@ def check_results(results: Results, where: str) -> None:
         raise UserError(f"{where}: a metric stands twice in a row, which no scoring writes: score the run again")
 
 
+def contains(whole: Results, part: Results) -> bool:
+    """Does a record say all that another says? One per pathology does of the same scoring without findings."""
+    one, other = (
+        {**results.model_dump(exclude={"metrics"}), "score_spec": {**results.score_spec, "per_pathology": None}}
+        for results in (whole, part)
+    )
+    values = {(metric.name, metric.pathology): metric for metric in whole.metrics}
+    return one == other and all(values.get((metric.name, metric.pathology)) == metric for metric in part.metrics)
+
+
+def _verified(
+    run: RunFolder | None, results: Results, settings: Settings, unverified: bool, allow_external: bool
+) -> bool:
+    """Do the samples give these results? False where that cannot be told here and need not be.
+
+    Raises:
+        UserError: They give others, or it cannot be told.
+    """
+    if run is None:
+        why = f"its run {results.run} is not in {settings.results}"
+    else:
+        check = check_values(run, results, settings, allow_external)
+        if check.state == "differs":
+            raise UserError(f"{run.id} is not what its samples give ({check.text}): score it again")
+        if check.state == "ok":
+            return True
+        why = check.text
+    if not unverified:
+        raise UserError(f"the results cannot be derived again here ({why}): --unverified publishes them all the same")
+    return False
+
+
 def _run_of(reference: str, results: Results, runs: Path) -> RunFolder | None:
     """The run behind results; None where only their file is there."""
     try:
@@ -196,12 +263,13 @@ def _commit(run: RunFolder) -> str | None:
     return None if code is None or code.commit is None else code.commit + ("-dirty" if code.dirty else "")
 
 
-def _as_json(results: Results, published: str, code: str | None) -> bytes:
+def _as_json(results: Results, published: str, code: str | None, verified: bool) -> bytes:
     """A line a metric, so that a review shows which numbers changed."""
     body = {"schema_version": results.schema_version, **results.model_dump(mode="json", exclude_defaults=True)}
     metrics = ",\n".join(f"   {_line(metric)}" for metric in body["metrics"])
     inner = [f'  "{key}": {_line(value)}' for key, value in body.items() if key != "metrics"]
-    outer = {"schema_version": VERSION, "published": published, "code": code, "sha256": _digest(body)}
+    outer = {"schema_version": VERSION, "published": published, "code": code, "verified": verified}
+    outer["sha256"] = _digest(body)
     head = [f' "{key}": {_line(value)}' for key, value in outer.items()]
     listed = f'  "metrics": [\n{metrics}\n  ]' if metrics else '  "metrics": []'
     results_text = ",\n".join([*inner, listed])

@@ -13,7 +13,7 @@ from unix_bench import registry
 from unix_bench.cards import bundled
 from unix_bench.errors import UserError
 from unix_bench.publish import check_results
-from unix_bench.records import Results, find_results
+from unix_bench.records import Results, find_standing, read_record
 from unix_bench.settings import Settings
 from unix_bench.tables.leaderboard import FOLDER, Column, paper_tables, paper_view
 
@@ -152,7 +152,7 @@ def reproduce(references: Sequence[str], settings: Settings) -> Reproduction:
     """Hold runs against the paper's rows.
 
     Args:
-        references: RUN each; under the task's published protocol, the newest such scoring of a run.
+        references: RUN each; under the task's published protocol, the scoring that stands for the run.
         settings: Where the runs are.
 
     Raises:
@@ -216,18 +216,11 @@ def _compared(results: Results, number: int, row: Mapping[str, str], column: Col
 
 
 def _results(reference: str, settings: Settings) -> Results:
-    """The run's scoring under the published protocol of its task, if it has one, else its newest."""
-    newest = find_results(reference, settings.results)
-    check_results(newest, reference)
-    wanted = [one.protocol for one in _document().task if one.name == newest.predict_spec["task"]]
-    if not wanted or newest.score_spec["protocol"] == wanted[0] or ":" in reference:
-        return newest
-    try:
-        published = find_results(f"{newest.run}:{wanted[0]}", settings.results)
-    except UserError:
-        return newest
-    check_results(published, reference)
-    return published
+    """The run's scoring under the published protocol of its task, if it has one, else another."""
+    published = [one.protocol for one in _document().task]
+    found = read_record(find_standing(reference, settings.results, published), Results)
+    check_results(found, reference)
+    return found
 
 
 def _why_not(results: Results, setup: Setup | None) -> str | None:

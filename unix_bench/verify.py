@@ -211,25 +211,46 @@ def _scoring(run: RunFolder, path: Path, settings: Settings, allow_external: boo
     subject = f"results {path.parent.name}"
     try:
         stated = read_record(path, Results)
-        spec = _spec(ScoreSpec, stated.score_spec)
     except NewerRecord as error:
         return Check(subject, "cannot be checked", str(error))
-    except ValueError as error:
-        return Check(subject, "differs", f"its score_spec is none: {error}")
     except UserError as error:
         return Check(subject, "differs", str(error))
+    again = _derived_again(subject, run, stated, settings, allow_external)
+    return again if isinstance(again, Check) else _compared(subject, path, stated, *again)
+
+
+def check_values(run: RunFolder, stated: Results, settings: Settings, allow_external: bool = False) -> Check:
+    """Check results, wherever they lie, against what the samples of their run give.
+
+    Args:
+        run: Whose samples.
+        stated: The results.
+        settings: Where data and judges are; `training_data` as it was when the run was scored.
+        allow_external: May commands be run that metric cards name?
+    """
+    again = _derived_again("results", run, stated, settings, allow_external)
+    return again if isinstance(again, Check) else _said("results", stated, _all_differences(stated, *again))
+
+
+def _derived_again(
+    subject: str, run: RunFolder, stated: Results, settings: Settings, allow_external: bool
+) -> tuple[Derived, Job] | Check:
+    """What the samples give when they are scored as results say they were."""
+    try:
+        spec = _spec(ScoreSpec, stated.score_spec)
+    except ValueError as error:
+        return Check(subject, "differs", f"its score_spec is none: {error}")
     try:
         options = _options(spec, allow_external)
         job = plan_scoring(run, options, settings)
         other = _other_means(spec, job.spec)
         if other:
             return Check(subject, "cannot be checked", other)
-        found = derive(replace(job, spec=spec), options)
+        return derive(replace(job, spec=spec), options), job
     except TooManyFailures as error:
         return Check(subject, "differs", str(error))
     except UserError as error:
         return Check(subject, "cannot be checked", str(error))
-    return _compared(subject, path, stated, found, job)
 
 
 def _options(spec: ScoreSpec, allow_external: bool) -> ScoreOptions:
@@ -263,12 +284,21 @@ def _short(digest_of: str | None) -> str:
 
 def _compared(subject: str, path: Path, stated: Results, found: Derived, job: Job) -> Check:
     """Hold stored results against derived ones, value by value; the first difference is named, the others counted."""
-    differing = list(_differences(stated, found.results))
+    differing = _all_differences(stated, found, job)
     if _spec(ScoreSpec, stated.score_spec).folder != path.parent.name and not _is_old(path):
         differing.append(f"the folder {path.parent.name} is not named for its score_spec")
+    differing += _per_sample_differences(path.with_name("samples.parquet"), found.per_sample)
+    return _said(subject, stated, differing)
+
+
+def _all_differences(stated: Results, found: Derived, job: Job) -> list[str]:
+    differing = list(_differences(stated, found.results))
     if job.spec.pixels != stated.score_spec["pixels"]:
         differing.append("the reference images are not those it was scored with")
-    differing += _per_sample_differences(path.with_name("samples.parquet"), found.per_sample)
+    return differing
+
+
+def _said(subject: str, stated: Results, differing: Sequence[str]) -> Check:
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         return Check(subject, "differs", f"{differing[0]}{more}")

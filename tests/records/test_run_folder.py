@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unix_bench.errors import UserError
-from unix_bench.records import RunFolder, RunRecord, Sample, find_run, write_atomic
+from unix_bench.records import (
+    Counts,
+    Results,
+    RunFolder,
+    RunRecord,
+    Sample,
+    find_results,
+    find_run,
+    find_standing,
+    write_atomic,
+)
 
 TEXT = st.text(max_size=20)
 
@@ -128,3 +138,27 @@ def test_a_damaged_record_is_named(run: RunFolder) -> None:
     (run.path / "run.json").write_text('{"schema_version": 2}')
     with pytest.raises(UserError, match=r"run\.json is damaged or of another version"):
         run.record()
+
+
+@pytest.mark.parametrize("damage", ["", '{"schema_version": 2}', '{"schema_version": 99}'])
+def test_a_damaged_scoring_gives_way_to_a_whole_one(
+    run: RunFolder, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = Results(
+        run=run.id, predict_spec={}, score_spec={"protocol": "sound"}, demo=False, restricted=False,
+        counts=Counts(total=0, ok=0, failed=0, skipped=0), metrics=[],
+    )  # fmt: skip
+    broken = run.write_results("sound-2", whole, b"")
+    broken.write_text(damage)
+    remedy = "upgrade unix-bench" if "99" in damage else "delete that folder and score again"
+    for reference in (run.id, f"{run.id}:sound"):
+        for find in (find_results, find_standing):
+            with pytest.raises(UserError, match=remedy):
+                find(reference, run.path.parent)
+    path = run.write_results("sound-1", whole, b"")
+    for time in (1, 1 << 33):  # older than the other, and newer
+        os.utime(broken, (time, time))
+        for reference in (run.id, f"{run.id}:sound"):
+            assert find_results(reference, run.path.parent) == whole
+            assert find_standing(reference, run.path.parent) == path
+            assert remedy in capsys.readouterr().err

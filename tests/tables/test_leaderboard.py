@@ -43,7 +43,8 @@ EVIL = (
 def metric(name: str, value: float | None, **more: Any) -> Metric:
     pathology, n, seed = more.pop("pathology", None), more.pop("n", 100), more.pop("seed", 0)
     signature = f"protocol=sound.1; reference_text={more.pop('reference_text', 'findings')}; "
-    signature += f"labeller={more.pop('labeller', 'x@1')}; n={n}; failed=0; on_error=drop-pair; seed={seed}"
+    signature += f"labeller={more.pop('labeller', 'x@1')}; n={n}; failed={more.pop('failed', 0)}; "
+    signature += f"on_error={more.pop('on_error', 'drop-pair')}; seed={seed}"
     return Metric(
         name=name, value=value, pathology=pathology, n=n, protocol="sound", signature=signature,
         reason=None if value is not None else "it is not here", **more,
@@ -118,6 +119,29 @@ def test_what_prints_alike_ranks_alike() -> None:
     assert [cell.rank for cell in column(board(*found[:2]), "bleu_4").values()] == ["", ""]
 
 
+def test_a_value_is_tied_if_its_interval_holds_any_of_several_bests() -> None:
+    found = [results(name, metric("bleu_4", value)) for name, value in (("a", 0.30004), ("b", 0.29996))]
+    cells = column(board(*found, results("c", metric("bleu_4", 0.26, ci=(0.21, 0.3)))), "bleu_4")
+    assert {name: (cell.rank, cell.tied) for name, cell in cells.items()} == {
+        "a": ("best", False), "b": ("best", False), "c": ("", True),
+    }  # fmt: skip
+
+
+def test_what_a_failure_counts_as_matters_only_where_one_failed() -> None:
+    def found(model: str, value: float, **more: Any) -> Results:
+        return results(model, metric("bleu_4", value, **more), metric("rouge_l", value, **more))
+
+    clean, one, other = found("a", 0.3), found("b", 0.2, failed=1), found("c", 0.1, failed=2, on_error="score-zero")
+    assert column(board(clean, one), "bleu_4")["a"].rank == "best"
+    assert not any("Not ranked" in note for note in board(clean, one).notes)
+    table = board(clean, one, other)
+    assert {cell.rank for cell in column(table, "bleu_4").values()} == {""}
+    (note,) = (note for note in table.notes if note.startswith("Not ranked"))
+    assert note.endswith(": BLEU-4, ROUGE-L (on_error drop-pair | on_error score-zero).")
+    seeds = [results("s", metric("bleu_4", 0.3, seed=seed, failed=seed), seed=seed) for seed in (0, 1)]
+    assert column(board(*seeds, results("t", metric("bleu_4", 0.2))), "bleu_4")["s"].rank == "best"
+
+
 def test_values_defined_differently_are_not_ranked() -> None:
     found = [
         results(name, metric("bleu_4", value), metric("chexbert_f1_micro_14_neg", value, labeller=f"chexbert@{name}"))
@@ -159,6 +183,8 @@ def test_seeds_are_one_row_if_nothing_else_differs() -> None:
     other = results("a", metric("bleu_4", 0.54, seed=1), seed=1, settings={"max_new_tokens": 9})
     lines = board(found[0], other).sections[0].lines
     assert [line.label for line in lines] == ["a @aaaaaaaa seed 0", "a @aaaaaaaa seed 1"]
+    (line,) = board(found[0], results("a", metric("bleu_4", 0.54), seed=1, per_pathology=True)).sections[0].lines
+    assert line.label == "a", "the findings that one of them has too change nothing"
     missing = results("a", metric("bleu_4", None, seed=2), metric("rouge_l", 0.1, seed=2), seed=2)
     table = board(*found, missing, results("b", metric("rouge_l", 0.2), metric("bleu_4", 0.1)))
     assert column(table, "rouge_l")["a"].text == column(table, "bleu_4")["a"].text == "–", "a seed lacks it"
@@ -244,7 +270,7 @@ def test_latex_of_an_evil_name_is_balanced_and_compiles(tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=80))
 def test_any_name_in_any_format(name: str) -> None:
-    table = board(results(name, metric("bleu_4", 0.3), run="r"), results("b", metric("bleu_4", 0.2)))
+    table = board(results(name, metric("bleu_4", 0.3), run="r"), results("b", metric("bleu_4", 0.2), weights="b" * 64))
     check_latex(as_latex([table]), 2 + len(table.columns))
     rows = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert len(rows) == 2

@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 @click.argument("run_reference", metavar="RUN")
 @click.option("--demo", is_flag=True, help="Publish a stand-in's numbers too.")
 @click.option("--replace", is_flag=True, help="Overwrite a record of the same name that says something else.")
+@click.option("--unverified", is_flag=True, help="Publish results too that cannot be derived again here.")
+@click.option("--training-data", metavar="NAME|PATH", help="As it was when the run was scored.")
+@click.option("--allow-external", is_flag=True, help="Run the commands that cards of your own metrics name.")
 @results_option
-def publish_(run_reference: str, demo: bool, replace: bool, results: Path | None) -> None:
-    """Add a run's results to the reviewed ones, a small JSON file beside the folder of the runs."""
+def publish_(run_reference: str, training_data: str | None, results: Path | None, **flags: bool) -> None:
+    """Add a run's results to the reviewed ones, a small JSON file beside the folder of the runs.
+
+    They are derived again from the samples first, as `verify` does.
+    """
+    settings = settings_from(results=results, training_data=training_data)
     from unix_bench.publish import publish
 
-    path = publish(run_reference, settings_from(results=results).results, demo, replace)
+    path = publish(run_reference, settings, **flags)
     click.echo(f"published as {path}")
 
 

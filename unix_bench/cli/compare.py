@@ -49,7 +49,7 @@ def compare(
         print_comparison(shown)
     click.echo(f"page: {page}", err=True)
     if out is not None:
-        says = " (restricted data: texts, images and ids are left out, ids hashed)" if left_out else ""
+        says = " (restricted data: texts, images and ids are left out, the samples numbered)" if left_out else ""
         click.echo(f"page: {out}{says}", err=True)
 
 
@@ -88,6 +88,9 @@ def gate(
     from unix_bench import gate as rules
     from unix_bench.records import write_atomic
 
+    for place in (junit, summary):
+        if place is not None and place.is_dir():
+            raise UserError(f"{place} is a folder: name a file")
     found = rules.gate(candidate, against, policy, settings, quiet)
     code = {"pass": 0, "fail": 1, "inconclusive": {"ok": 0, "fail": 1, None: 3}[inconclusive]}[found.outcome]
     if junit is not None:

@@ -84,7 +84,8 @@ def _loss(columns: Columns, loss: str, weight: str | None) -> Measure:
     weights = numbers(columns[weight]) if weight else np.isfinite(totals).astype(np.float64)
     counted = np.isfinite(totals) & (weights > 0.0)
     parts = np.stack([np.where(counted, totals, 0.0), np.where(counted, weights, 0.0)], axis=1)
-    return replace(mean_of(parts[:, 0], counted), parts=parts)
+    worst = float(np.divide(totals, weights, out=np.zeros_like(totals), where=counted).max(initial=0.0))
+    return replace(mean_of(parts[:, 0], counted, (0.0, 2.0 * worst)), parts=parts)  # no greatest value: as the probe's
 
 
 def numbers(column: Sequence[object]) -> NDArray[np.float64]:
@@ -101,5 +102,6 @@ def _mean(name: str, columns: Columns) -> Measure | None:
     counted = np.isfinite(scores)
     if not counted.any():
         return None
-    within = (-1.0, 1.0) if name.startswith(ALIGNED) else (float(scores[counted].min()), float(scores[counted].max()))
+    least, most = float(scores[counted].min()), float(scores[counted].max())
+    within = (-1.0, 1.0) if name.startswith(ALIGNED) else (min(0.0, least), max(1.0, most))
     return mean_of(np.nan_to_num(scores, posinf=0.0, neginf=0.0), counted, within)

@@ -89,8 +89,9 @@ def match(reference_a: str, reference_b: str, settings: Settings, common: bool =
         quiet: No progress.
 
     Raises:
-        NotComparable: Another state of the data or another protocol was asked for, or nothing could be scored.
-        UserError: A run is unfinished or of another task, or the studies differ and `common` was not said.
+        NotComparable: Another state of the data or another protocol was asked for, or nothing of run a could be scored.
+        UserError: A run is unfinished or of another task, nothing of run b could be scored, or the studies differ and
+            `common` was not said.
     """
     (run_a, protocol_a), (run_b, protocol_b) = (_find(each, settings) for each in (reference_a, reference_b))
     task = _same_task(run_a.record(), run_b.record())
@@ -111,9 +112,9 @@ def match(reference_a: str, reference_b: str, settings: Settings, common: bool =
                 "the same --limit and --subset, or compare the common ones only with --common"
             )
         notes.append(f"Only the {both} studies that both runs have are compared, of {len(asked_a)} and {len(asked_b)}.")
-    for side in (a, b):
+    for side, kind in ((b, UserError), (a, NotComparable)):
         if not side.pairs:
-            raise NotComparable(f"{side.run.id} has no prediction that could be scored")
+            raise kind(f"{side.run.id} has no prediction that could be scored")
     ids = [identity for identity in a.pairs if identity in b.pairs]
     if not ids:
         raise UserError(f"{a.run.id} and {b.run.id} have no scored study in common")

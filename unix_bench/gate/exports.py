@@ -67,7 +67,8 @@ def summary(result: GateResult) -> str:
 def _kind(case: Case, inconclusive_fails: bool) -> str | None:
     if case.state == "fail" or (case.state == "inconclusive" and inconclusive_fails):
         return "failure"
-    return "skipped" if case.state in ("inconclusive", "not judged") else None
+    untold = case.state == "advisory" and None in (case.candidate, case.baseline)
+    return "skipped" if untold or case.state in ("inconclusive", "not judged") else None
 
 
 def _name(case: Case) -> str:

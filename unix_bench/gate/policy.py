@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from unix_bench.errors import UserError
+from unix_bench.scoring.metrics import metric_cards
 from unix_bench.scoring.statistics import Margin
 
 
@@ -66,6 +69,29 @@ class Policy(_Part):
         if twice:
             raise ValueError(f"{twice[0]} stands there twice")
         return self
+
+
+def check_names(policy: Policy, measured: Collection[str]) -> None:
+    """Refuse what no run of the task can have.
+
+    Args:
+        policy: The user's.
+        measured: Metrics that the runs have, those of plug-ins among them.
+
+    Raises:
+        UserError: A metric is of another task, or there is none of that name; names the nearest.
+    """
+    cards = metric_cards()
+    for name in (name for primary in policy.primary for name in (primary.metric, *primary.otherwise)):
+        if name in measured:
+            continue
+        if name not in cards:
+            known = {*measured, *(card.name for card in cards.values() if card.task == policy.task)}
+            near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(map(repr, near))}? " if near else ""
+            raise UserError(f"policy: unknown metric '{name}': {hint}(`unix-bench list metrics` shows all)")
+        if cards[name].task != policy.task:
+            raise UserError(f"policy: {name} is a metric of the task {cards[name].task}, and the runs do {policy.task}")
 
 
 def load_policy(path: Path | None, task: str) -> Policy:

@@ -13,6 +13,8 @@ from unix_bench.records.run_folder import (
     find_results,
     find_run,
     find_scoring,
+    find_standing,
+    in_standing_order,
     read_record,
 )
 from unix_bench.records.schema import Code, Counts, Metric, Phase, Results, RunRecord, Sample
@@ -34,6 +36,8 @@ __all__ = [
     "find_results",
     "find_run",
     "find_scoring",
+    "find_standing",
+    "in_standing_order",
     "json_schemas",
     "load",
     "read_phases",

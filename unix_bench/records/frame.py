@@ -28,7 +28,7 @@ def load(results: str | Path = "results/runs") -> pd.DataFrame:
         results: Folder of the runs; or that of one run, or of one scoring.
 
     Returns:
-        A row a value: `run`, `model`, `task`, `data`, `protocol`, `pathology` (None: all studies), `name`, `value`
+        A row a value: `run`, `model`, `task`, `data`, `protocol`, `pathology` (NaN: all studies), `name`, `value`
         (NaN where `reason` says why there is none), `ci_low` and `ci_high` (95 %), `sd`, `n`, `support`, `flags`
         (with blanks between), `seed`, and what else tells scorings apart: `scoring` is the scoring's folder. A record
         that cannot be read is left out, with a warning. Without any scoring the table has its columns and no row.

@@ -13,7 +13,8 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -32,6 +33,7 @@ RUN_FILE = "run.json"
 RESULTS_FILE = "results.json"
 SCORES = "scores"
 FIGURES = "figures"
+CHOSEN_POLICIES = ("fail", "score-zero")  # for failed predictions, that no protocol has unless a user says so
 WRITER = "0"  # names the samples file of a run that one process writes
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
@@ -170,6 +172,7 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         NewerRecord: A later unix-bench wrote it.
         UserError: It is absent, or is not a whole record of this kind.
     """
+    remedy = ": delete that folder and score again" if issubclass(kind, Results) else ""
     try:
         return kind.model_validate(migrated(from_json(path.read_bytes(), allow_inf_nan=False), kind))
     except OSError as error:
@@ -179,9 +182,9 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise UserError(f"{path} is damaged or of another version ({where}: {first['msg']})") from error
+        raise UserError(f"{path} is damaged or of another version ({where}: {first['msg']}){remedy}") from error
     except ValueError as error:
-        raise UserError(f"{path} is damaged or of another version ({error})") from error
+        raise UserError(f"{path} is damaged or of another version ({error}){remedy}") from error
 
 
 def all_runs(results: Path) -> Iterator[RunFolder]:
@@ -194,26 +197,86 @@ def find_results(reference: str, results: Path) -> Results:
     """The results that RUN names: those in the named folder, else the newest of the run (under `id:protocol`'s).
 
     Raises:
-        UserError: None fit, or the record is damaged.
+        UserError: None fit, or those that might cannot be read.
     """
     return read_record(find_scoring(reference, results), Results)
 
 
 def find_scoring(reference: str, results: Path) -> Path:
-    """The `results.json` that RUN names, as `find_results` reads it.
+    """The `results.json` that RUN names, as `find_results` reads it; one that cannot be read is passed over.
 
     Raises:
-        UserError: None fit, or a record is damaged.
+        UserError: None fit, or those that might cannot be read.
     """
+    named = _named_file(reference)
+    return named or _fitting(*find_run(reference, results))[0][0]
+
+
+def find_standing(reference: str, results: Path, prefer: Sequence[str] = ()) -> Path:
+    """The `results.json` that stands for RUN, the same whatever the times of the files: see `in_standing_order`.
+
+    Args:
+        reference: RUN, or ID:PROTOCOL.
+        results: Folder of the runs.
+        prefer: Protocols that go before others where RUN names none.
+
+    Raises:
+        UserError: None fit, or those that might cannot be read.
+    """
+    named = _named_file(reference)
+    if named is not None:
+        return named
+    ordered = in_standing_order(_fitting(*find_run(reference, results)))
+    return min(ordered, key=lambda one: (one[1].score_spec["protocol"] not in prefer, one[1].score_spec["protocol"]))[0]
+
+
+def in_standing_order(scorings: Iterable[tuple[Path, Results]]) -> list[tuple[Path, Results]]:
+    """Scorings of a run, before others the one that stands for its protocol.
+
+    First those with the default policies for failed predictions and uncertain labels, then those per pathology, then
+    those with more values, then by the folder's name.
+    """
+
+    def place(one: tuple[Path, Results]) -> tuple[bool, bool, int, str]:
+        path, found = one
+        spec = found.score_spec
+        chosen = spec.get("on_error") in CHOSEN_POLICIES or spec.get("uncertain") != "negative"
+        values = sum(metric.value is not None for metric in found.metrics)
+        return chosen, not spec.get("per_pathology"), -values, path.parent.name
+
+    return sorted(scorings, key=place)
+
+
+def _named_file(reference: str) -> Path | None:
+    """The `results.json` whose path, or whose folder's, a reference is."""
     path = expand(Path(reference))
-    for file in (path, path / RESULTS_FILE):
-        if file.name == RESULTS_FILE and file.is_file():
-            return file
-    run, protocol = find_run(reference, results)
+    return next((file for file in (path, path / RESULTS_FILE) if file.name == RESULTS_FILE and file.is_file()), None)
+
+
+def _fitting(run: RunFolder, protocol: str | None) -> list[tuple[Path, Results]]:
+    """A run's scorings under a protocol, None for any, newest first; warns of those that cannot be read.
+
+    Raises:
+        UserError: There is none, or none that can be read.
+    """
+    found: list[tuple[Path, Results]] = []
+    unread: list[UserError] = []
     for file in run.score_files():
-        if protocol is None or read_record(file, Results).score_spec["protocol"] == protocol:
-            return file
-    raise UserError(f"{run.id} has no results{f' under {protocol}' if protocol else ''}: `unix-bench score` makes them")
+        try:
+            results = read_record(file, Results)
+        except UserError as error:
+            unread.append(error)
+            continue
+        if protocol in (None, results.score_spec.get("protocol")):
+            found.append((file, results))
+    if not found and unread:
+        raise unread[0]
+    if not found:
+        under = f" under {protocol}" if protocol else ""
+        raise UserError(f"{run.id} has no results{under}: `unix-bench score` makes them")
+    for why in unread:
+        print(f"WARNING: left out: {why}", file=sys.stderr)
+    return found
 
 
 def find_run(reference: str, results: Path) -> tuple[RunFolder, str | None]:

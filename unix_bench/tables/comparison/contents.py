@@ -92,7 +92,7 @@ class Comparison:
 
     Attributes:
         n: Studies that were compared.
-        redacted: Texts, images and ids were left out, ids hashed.
+        redacted: Texts, images and ids were left out, the samples numbered.
         notes: What a reader must know, a sentence each.
         criterion: By what samples count as changed, in words; None: no metric of single samples.
         changed: Those that changed most, the largest change first.

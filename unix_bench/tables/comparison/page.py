@@ -79,7 +79,7 @@ def _row(row: MetricDifference) -> Html:
 def _samples(comparison: Comparison) -> Html:
     if comparison.criterion is None or not comparison.changed:
         return Html()
-    left_out = element("p", "Texts, images and ids are left out of this page, ids hashed.", class_="grey")
+    left_out = element("p", "Texts, images and ids are left out of this page, the samples numbered.", class_="grey")
     return joined(
         element("h2", "Changed most"),
         element("p", f"By {comparison.criterion}."),

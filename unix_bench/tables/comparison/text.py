@@ -44,7 +44,10 @@ def print_comparison(comparison: Comparison) -> None:
     if comparison.demo:
         say("DEMO: a stand-in's numbers")
     if comparison.restricted:
-        say("RESTRICTED data" + (": texts, images and ids are left out here, ids hashed" * comparison.redacted))
+        say(
+            "RESTRICTED data"
+            + (": texts, images and ids are left out here, the samples numbered" * comparison.redacted)
+        )
 
 
 def _is_shown(row: MetricDifference) -> bool:

@@ -12,7 +12,7 @@ from unix_bench.scoring.statistics import between_seeds
 
 NOT_STATED = "not stated"
 # Parts of a signature that two comparable values may differ in; whether their data is the same, the kind says.
-OF_THE_RUN = ("n", "failed", "seed", "data", "pixels", "subset")
+OF_THE_RUN = ("n", "failed", "seed", "data", "pixels", "subset", "on_error")
 Place = tuple[str, str | None]  # metric, pathology
 
 
@@ -56,6 +56,7 @@ class Cell:
         ci: Interval at 95 %; of several seeds, the span of theirs.
         sd: Standard deviation between seeds.
         definition: Its signature without what belongs to the run.
+        on_error: What a failed sample counted as; empty where none failed, for then it changes nothing.
         printed: The digits of a publication, in the metric's own unit.
     """
 
@@ -66,6 +67,7 @@ class Cell:
     flags: tuple[str, ...] = ()
     better: str | None = None
     definition: str = ""
+    on_error: str = ""
     reason: str = ""
     printed: str | None = None
 
@@ -114,7 +116,8 @@ def kind_of(results: Results) -> Kind:
 def entry_of(results: Results, origin: str, date: str, link: str = "") -> Entry:
     """Results as an entry."""
     spec = results.predict_spec
-    same = {"predict": {**spec, "seed": None}, "score": results.score_spec}
+    # With findings or without: the numbers that both have are the same.
+    same = {"predict": {**spec, "seed": None}, "score": {**results.score_spec, "per_pathology": None}}
     return Entry(
         model=str(spec["model"]),
         identity=json.dumps(same, sort_keys=True),
@@ -149,15 +152,14 @@ def signature_parts(signature: str) -> dict[str, str]:
 
 def _cell(metric: Metric) -> Cell:
     parts = signature_parts(metric.signature)
-    # Where nothing failed, what a failure would have counted as changes nothing.
-    left_out = (*OF_THE_RUN, *(["on_error"] if parts.get("failed") == "0" else []))
     return Cell(
         value=metric.value,
         n=metric.n,
         ci=metric.ci,
         flags=tuple(metric.flags),
         better=metric.better or metric_card(metric.name).better,
-        definition="; ".join(f"{key}={value}" for key, value in parts.items() if key not in left_out),
+        definition="; ".join(f"{key}={value}" for key, value in parts.items() if key not in OF_THE_RUN),
+        on_error="" if parts.get("failed") == "0" else parts.get("on_error", ""),
         reason="" if metric.value is not None else metric.reason or "no reason recorded",
     )
 
@@ -195,4 +197,7 @@ def _mean(cells: Sequence[Cell | None]) -> Cell:
     bounds = [cell.ci for cell in there if cell.ci is not None]
     span = (min(low for low, _ in bounds), max(high for _, high in bounds)) if len(bounds) == len(cells) else None
     definitions = " | ".join(dict.fromkeys(cell.definition for cell in there))
-    return replace(there[0], value=spread.mean, sd=spread.sd, ci=span, flags=flags, definition=definitions)
+    policy = next((cell.on_error for cell in there if cell.on_error), "")
+    return replace(
+        there[0], value=spread.mean, sd=spread.sd, ci=span, flags=flags, definition=definitions, on_error=policy
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -35,13 +35,14 @@ def lay_out(
     """
     columns = _columns(view, [*entries, *paper], pathologies)
     rows: list[str | None] = [None, *pathologies]
-    said: list[str] = []
+    unlike: dict[str, dict[str, None]] = {}  # what definitions differ in -> headings of the columns
     sections = []
     for block in (entries, paper):
         names = _labels(block, view)
         for pathology in rows:
-            lines, more = _lines(block, names, columns, pathology, view)
-            said += [note for note in more if note not in said]
+            lines, differences = _lines(block, names, columns, pathology, view)
+            for column, difference in differences:
+                unlike.setdefault(difference, {})[column] = None
             title = (pathology or "All studies") if pathologies else ""
             if block is paper and lines:
                 title = f"As published{f': {title}' if title else ''} ({lines[0].entry.source.partition(', Table')[0]})"
@@ -55,7 +56,7 @@ def lay_out(
         headings=tuple(heading(column, [*entries, *paper]) for column in columns),
         sections=tuple(sections),
         caption=caption(kind, entries, own, columns, pathologies, paper),
-        notes=(*said, *legend(sections), *left_out(view, columns, entries), *notes),
+        notes=(*_not_ranked(unlike), *legend(sections), *left_out(view, columns, entries), *notes),
     )
 
 
@@ -80,8 +81,8 @@ def _columns(view: View, entries: Sequence[Entry], pathologies: Sequence[str]) -
 
 def _lines(
     entries: Sequence[Entry], names: Sequence[str], columns: Sequence[Column], pathology: str | None, view: View
-) -> tuple[list[Line], list[str]]:
-    """The rows of a section, and what must be said of them."""
+) -> tuple[list[Line], list[tuple[str, str]]]:
+    """The rows of a section; the headings of columns that are not ranked, with what their definitions differ in."""
     kept = [
         (entry, name, [entry.cells.get((column.metric, column.pathology or pathology)) for column in columns])
         for entry, name in zip(entries, names, strict=True)
@@ -90,20 +91,25 @@ def _lines(
     if any(entry.origin == "paper" for entry, _, _ in kept):  # a row without a value there has no place in a section
         kept = [one for one in kept if any(cell is not None and cell.value is not None for cell in one[2])]
     shown: list[list[Shown]] = []
-    notes = []
+    differences = []
     for index, column in enumerate(columns):
         cells = [cells[index] for _, _, cells in kept]
-        definitions = dict.fromkeys(cell.definition for cell in cells if cell is not None and cell.value is not None)
-        if len(definitions) > 1:
-            notes.append(
-                f"{column.heading} is not ranked, its values are defined differently: {differing(definitions)}."
-            )
-        shown.append(_ranked(cells, column, view.percent, comparable=len(definitions) < 2))
+        valued = [cell for cell in cells if cell is not None and cell.value is not None]
+        definitions = dict.fromkeys(cell.definition for cell in valued)
+        policies = dict.fromkeys(f"on_error={cell.on_error}" for cell in valued if cell.on_error)
+        unlike = [differing(one) for one in (definitions, policies) if len(one) > 1]
+        differences += [(column.heading, one) for one in unlike]
+        shown.append(_ranked(cells, column, view.percent, comparable=not unlike))
     lines = [
         Line(name, _n(cells), entry, tuple(column[row] for column in shown))
         for row, (entry, name, cells) in enumerate(kept)
     ]
-    return lines, notes
+    return lines, differences
+
+
+def _not_ranked(unlike: Mapping[str, Iterable[str]]) -> list[str]:
+    """A note for each difference between definitions, whatever the number of its columns."""
+    return [f"Not ranked, since defined differently: {', '.join(them)} ({what})." for what, them in unlike.items()]
 
 
 def _ranked(cells: Sequence[Cell | None], column: Column, percent: bool, comparable: bool) -> list[Shown]:

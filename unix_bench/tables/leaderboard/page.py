@@ -12,7 +12,7 @@ caption { text-align: left; padding-bottom: .5rem; }
 .wide { margin-top: 2rem; }
 table { border-top: 2px solid; border-bottom: 2px solid; }
 th { vertical-align: bottom; }
-td.name { white-space: normal; overflow-wrap: anywhere; max-width: 24rem; }
+td.name { white-space: normal; overflow-wrap: anywhere; min-width: 10rem; max-width: 24rem; }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: " \\25b2"; }

@@ -23,7 +23,6 @@ class PaperTable(BaseModel):
     """One table of the paper.
 
     Attributes:
-        protocol: Of ours, that computes what its authors say they computed.
         rows: Cells as printed, by column.
         footnotes: Of the table; rows name their own in `notes`.
     """
@@ -32,7 +31,6 @@ class PaperTable(BaseModel):
 
     number: int
     task: str
-    protocol: str
     file: str
     footnotes: list[str]
     rows: list[dict[str, str]] = []
