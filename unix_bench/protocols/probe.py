@@ -10,13 +10,11 @@ import numpy as np
 from unix_bench.data import Study
 from unix_bench.errors import UserError
 from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, Value, patient_of, without_failures
+from unix_bench.protocols.bootstrap import INTERVAL, patient_intervals
 from unix_bench.protocols.metered import MeterScoring
 from unix_bench.records import RunFolder
-from unix_bench.scoring.statistics import Measure, image_flags, intervals, mean_of
+from unix_bench.scoring.statistics import Measure, image_flags, mean_of
 from unix_bench.spec import OnError
-
-SEED, REPLICATES = 0, 2000
-INTERVAL = f"95 % by a bootstrap of patients, {REPLICATES} replicates, seed {SEED}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class SoundProbe(MeterScoring[LossMeter]):
         if not chosen:
             return [Value(meter.name, None, row.why_empty) for meter in self._meters]
         measures = [meter.measure(chosen) for meter in self._meters]
-        bounds = intervals(measures, [patient_of(pair.study) for pair in chosen], SEED, REPLICATES)
+        bounds = patient_intervals(measures, [patient_of(pair.study) for pair in chosen])
         values = []
         for meter, measure, ci in zip(self._meters, measures, bounds, strict=True):
             counted = [pair.study for pair in chosen if meter.loss in (pair.sample.losses or {})]

@@ -19,9 +19,7 @@ SPECS: dict[str, Any] = {"predict_spec": PredictSpec, "score_spec": ScoreSpec}
 
 
 def json_schemas() -> dict[str, bytes]:
-    """The schemas by the name of their file in `docs/schema`: `run.json`, `results.json`, and of a line each
-    `sample.json` and `phase.json`.
-    """  # noqa: D205
+    """The schemas by the name of their file in `docs/schema`; `sample.json` and `phase.json` are of a line each."""
     whole = {name: _with_specs(kind.model_json_schema(mode="serialization")) for name, kind in WHOLE.items()}
     lines = {name: kind.model_json_schema() for name, kind in LINES.items()}
     return {

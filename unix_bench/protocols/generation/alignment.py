@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from unix_bench.features import BioViLT
 from unix_bench.protocols.base import Ranking, Row, Value
+from unix_bench.protocols.bootstrap import INTERVAL, patient_intervals
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured
 from unix_bench.protocols.generation.encoders import stamp
 from unix_bench.scoring.image import cosine_similarity
-from unix_bench.scoring.statistics import Measure, image_flags, intervals, mean_of
+from unix_bench.scoring.statistics import Measure, image_flags, mean_of
 
 ALIGNMENTS = ("alignment_biovilt", "alignment_real_biovilt", "alignment_shuffled_biovilt")
-SEED, REPLICATES = 0, 2000
-INTERVAL = f"95 % by a bootstrap of patients, {REPLICATES} replicates, seed {SEED}"
 CUT = "prompts-cut"
 PAIRED = {
     "alignment_biovilt": "drawn image with its prompt",
@@ -93,7 +92,7 @@ class AlignmentMeter:
         patients = [drawn.patients[index] for index in row.members]
         known = all(drawn.known[index] for index in row.members)
         flags = image_flags(patients, known) + ([CUT] if cut[row.members].any() else [])
-        bounds = intervals(chosen, patients, SEED, REPLICATES)
+        bounds = patient_intervals(chosen, patients)
         values = {}
         for name, measure, ci in zip(measures, chosen, bounds, strict=True):
             value = measure.value()

@@ -63,7 +63,7 @@ def frechet_values(column: Column, row: Row, with_limit: bool = False) -> list[V
     """FD with an interval for its expectation at this n, beside what sampling alone amounts to.
 
     The floor compares halves of the real images, so what it is held against is the FD of as many images. FD is flagged
-    where there are fewer than 2 d images, or the floor is more than half of that.
+    where there are fewer than 2 d images, the floor is more than half of that, or there is none.
 
     Args:
         column: Whose features.
@@ -123,13 +123,20 @@ def common_size(rows: Sequence[Row]) -> int | None:
     return min((len(row.members) for row in rows if len(row.members) >= LEAST_COMMON), default=None)
 
 
-def common_values(column: Column, row: Row, size: int | None) -> list[Value]:
-    """The four shares at one number of images, the mean of repeated subsamples with their standard deviation."""
+def common_values(column: Column, row: Row, size: int | None, whole: Sequence[Value]) -> list[Value]:
+    """The four shares at one number of images, the mean of repeated subsamples with their standard deviation.
+
+    Args:
+        column: Whose features.
+        row: Whose images.
+        size: The common number of images; None: no row has enough.
+        whole: The shares of all the row's images.
+    """
     reason = too_few(row, size or LEAST_COMMON)
     if reason or size is None:
         return [column.named(f"{name}_common", None, reason) for name in SHARES]
     if size == len(row.members):  # there is one subsample: all of it
-        return [replace(value, name=_common(value.name, column)) for value in share_values(column, row)]
+        return [replace(value, name=_common(value.name, column)) for value in whole]
     spread = column.table.prdc_at(size, REPEATS, SEED, row.members, row.members)
     both = zip(SHARES, astuple(spread.mean), astuple(spread.deviation), strict=True)
     return [Value(f"{name}_common_{column.name}", mean, sd=sd) for name, mean, sd in both]

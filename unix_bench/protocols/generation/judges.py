@@ -134,11 +134,12 @@ class JudgeMeter:
         axes = None if training is None else training_axes(training)
         found = []
         for row in each:
+            shares = share_values(column, row)
             values = [
                 *frechet_values(column, row, with_limit=row.pathology is None),
                 *kernel_values(column, row),
-                *share_values(column, row),
-                *common_values(column, row, self._common),
+                *shares,
+                *common_values(column, row, self._common, shares),
             ]
             if training is not None:
                 values += projected_values(column, row, axes)

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from unix_bench.data import Study
 from unix_bench.errors import UserError
 from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, patient_of, without_failures
+from unix_bench.protocols.bootstrap import INTERVAL
 from unix_bench.protocols.metered import MeterScoring
 from unix_bench.protocols.report.instruments import chexbert_meter, radgraph_meter, rule14_meter
 from unix_bench.protocols.report.meters import BleuMeter, Measured, Meter, RougeMeter, Texts, plugin_meters
-from unix_bench.protocols.report.values import INTERVAL, row_values
+from unix_bench.protocols.report.values import row_values
 from unix_bench.records import RunFolder
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from unix_bench.protocols.base import Row, Value
+from unix_bench.protocols.bootstrap import patient_intervals
 from unix_bench.protocols.report.meters import Measured, Meter, Reading
-from unix_bench.scoring.statistics import FEW_POSITIVES, intervals
-
-SEED, REPLICATES = 0, 2000
-INTERVAL = f"95 % by a bootstrap of patients, {REPLICATES} replicates, seed {SEED}"
+from unix_bench.scoring.statistics import FEW_POSITIVES
 
 Found = Sequence[tuple[Meter, Measured]]
 
@@ -41,7 +39,7 @@ def _computed(row: Row, readings: dict[str, Reading], clusters: Sequence[str]) -
     if not row.members:
         return {}
     measures = [reading.measure.of_members(row.members) for reading in readings.values()]
-    bounds = intervals(measures, [clusters[index] for index in row.members], SEED, REPLICATES)
+    bounds = patient_intervals(measures, [clusters[index] for index in row.members])
     values = {}
     for (name, reading), measure, ci in zip(readings.items(), measures, bounds, strict=True):
         support = None if reading.positives is None else int(reading.positives[row.members].sum())

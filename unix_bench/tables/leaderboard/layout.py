@@ -116,9 +116,11 @@ def _ranked(cells: Sequence[Cell | None], column: Column, percent: bool, compara
     """The cells of a column; best and second best by what is printed, so that equal numbers are ranked equally."""
     shown = [_shown(cell, column.places, percent) for cell in cells]
     better = next((cell.better for cell in cells if cell is not None and cell.better), None)
-    candidates = [
-        index for index, cell in enumerate(cells) if cell is not None and cell.value is not None and not cell.flags
-    ]
+    candidates = {
+        index: cell
+        for index, cell in enumerate(cells)
+        if cell is not None and cell.value is not None and not cell.flags
+    }
     if better is None or not comparable or len(candidates) < 2:
         return shown
     numbers = {index: Decimal(shown[index].number) for index in candidates}
@@ -126,13 +128,13 @@ def _ranked(cells: Sequence[Cell | None], column: Column, percent: bool, compara
     firsts = [index for index in candidates if numbers[index] == ordered[0]]
     if len(ordered) == 1:  # all are equal, and none is best
         return shown
-    values = [cells[index].value for index in firsts]  # type: ignore[union-attr]
-    for index in candidates:
+    values = [candidates[index].value for index in firsts]
+    for index, cell in candidates.items():
         if index in firsts:
             shown[index] = replace(shown[index], rank=BEST)
             continue
         second = len(firsts) == 1 and numbers[index] == ordered[1]
-        ci = cells[index].ci  # type: ignore[union-attr]
+        ci = cell.ci
         tied = ci is not None and any(value is not None and ci[0] <= value <= ci[1] for value in values)
         marks = shown[index].marks + (TIED if tied else "")
         shown[index] = replace(shown[index], rank=SECOND if second else "", tied=tied, marks=marks)
