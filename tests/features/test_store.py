@@ -27,13 +27,13 @@ from unix_bench.features import DemoDino, FeatureStore
 GB = 10**9
 BYTES = 32 + 4 * DemoDino.dim  # of an entry
 WORKER = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from unix_bench.features import DemoDino, FeatureStore
 place, ready, images = (Path(name) for name in sys.argv[1:])
 encoder = DemoDino()
 encoder.batch_size = 2
-(ready / str(len(list(ready.iterdir())))).touch()
+(ready / str(os.getpid())).touch()
 while len(list(ready.iterdir())) < 2:
     time.sleep(0.001)
 paths = sorted(images.glob("*.png"))
