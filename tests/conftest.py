@@ -28,6 +28,7 @@ def own_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, shared_cache: Pa
         monkeypatch.delenv(name)
     monkeypatch.setenv("UNIX_BENCH_CACHE", str(shared_cache))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(shared_cache / "matplotlib"))  # lists the fonts once, not once a process
     monkeypatch.chdir(tmp_path)
 
 

@@ -14,10 +14,13 @@ import pytest
 from bench import SENTENCES, bench, make_folder, mostly, recorded, refused, shuffled, write_lines
 from PIL import Image
 from scipy import stats
+from tiny_encoders import write_biovil_t
 
-from unix_bench.compare.measures import measures_of
+from unix_bench.compare import match, paired_measures
+from unix_bench.protocols.probe import SoundProbe
 from unix_bench.scoring.image import kernel_distance, kernel_sums
 from unix_bench.scoring.statistics import Margin, Measure, kernel_margin, mean_of, measure_margin
+from unix_bench.settings import load_settings
 
 
 @pytest.fixture
@@ -197,21 +200,22 @@ def test_what_cannot_be_compared(pair: tuple[Path, str, str]) -> None:
     refused(bench("compare", good, third), "content of the data differs")
 
 
+def drawn(folder: Path, name: str, n: int, grey: int, *words: object) -> str:
+    """The run of noise that was drawn for the studies of such a data set."""
+    rng = np.random.default_rng(grey)
+    place = folder.parent / name
+    place.mkdir()
+    for index in range(n):
+        Image.fromarray(rng.integers(0, grey, size=(24, 24), dtype=np.uint8)).save(place / f"{index}.png")
+    file = write_lines(place / f"{name}.jsonl", ({"id": f"study-{i}", "image": f"{i}.png"} for i in range(n)))
+    said = bench("score", "--task", "generation", "--predictions", file, "--data", folder, "--json", "--quiet", *words)
+    return str(json.loads(said.stdout)["run"])
+
+
 def test_drawn_images(tmp_path: Path) -> None:
     folder = tmp_path / "made"
     make_folder(folder, 24)
-    rng = np.random.default_rng(5)
-    runs = []
-    for name, grey in (("noise", 256), ("dark", 40)):
-        place = tmp_path / name
-        place.mkdir()
-        for index in range(24):
-            Image.fromarray(rng.integers(0, grey, size=(24, 24), dtype=np.uint8)).save(place / f"{index}.png")
-        lines = ({"id": f"study-{index}", "image": f"{index}.png"} for index in range(24))
-        file = write_lines(place / f"{name}.jsonl", lines)
-        said = bench("score", "--task", "generation", "--predictions", file, "--data", folder, "--per-pathology",
-                     "--json", "--quiet")  # fmt: skip
-        runs.append(json.loads(said.stdout)["run"])
+    runs = [drawn(folder, name, 24, grey, "--per-pathology") for name, grey in (("noise", 256), ("dark", 40))]
     document = compared(*runs)
     sides = stored(runs[0]), stored(runs[1])
     rows = {row["name"]: row for row in document["metrics"] if row["pathology"] is None}
@@ -226,9 +230,49 @@ def test_drawn_images(tmp_path: Path) -> None:
     assert page.tags.count("img") == 3 * len(document["changed"]) > 0
 
 
+@pytest.mark.parametrize("protocol", ["sound", "chexgenbench"])
+def test_alignment_as_each_protocol_states_it(tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published one is rounded before and after the mean."""
+    folder = tmp_path / "made"
+    make_folder(folder, 14)
+    write_biovil_t(tmp_path / "weights" / "biovil-t")
+    monkeypatch.setenv("UNIX_BENCH_WEIGHTS", str(tmp_path / "weights"))
+    runs = [drawn(folder, name, 14, grey, "--per-pathology") for name, grey in (("noise", 256), ("dark", 40))]
+    document = compared(f"{runs[0]}:{protocol}", runs[1])
+    rows = [row for row in document["metrics"] if row["name"].startswith("alignment_") and row["p"] is not None]
+    assert {row["name"] for row in rows} >= {"alignment_biovilt"}
+    for row in rows:
+        for side, run in zip("ab", runs, strict=True):
+            assert row[side] == stored(run, protocol)[row["pathology"], row["name"]]["value"], row
+        if protocol == "chexgenbench":
+            assert row["a"] == round(row["a"], 3)
+
+
+def test_a_plug_in_may_take_the_values_that_its_meter_saw(
+    pair: tuple[Path, str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site"
+    (site / "grades-1.dist-info").mkdir(parents=True)
+    (site / "grades-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: grades\nVersion: 1\n")
+    (site / "grades-1.dist-info" / "entry_points.txt").write_text("[unix_bench.metrics]\ngrade = grades:Grade\n")
+    (site / "grades.py").write_text(
+        "class Grade:\n"
+        "    better, version = 'lower', '1'\n"
+        "    score = staticmethod(lambda ours, theirs: [2.0 + 3.0 * (a != b) for a, b in zip(ours, theirs)])\n"
+    )
+    monkeypatch.syspath_prepend(site)
+    _, good, bad = pair
+    document = compared(good, bad)
+    row = next(row for row in document["metrics"] if row["name"] == "grade" and row["pathology"] is None)
+    assert row["a"] == pytest.approx(2.0 + 3.0 * 6 / 60), "6 of the 60 reports are another's"
+    assert row["verdict"] == "better"
+    first, _ = paired_measures(match(good, bad, load_settings()))["grade"]
+    assert first.within == (2.0, 5.0)
+
+
 def test_losses_are_sums_over_weights() -> None:
     columns = {"report_nats": [6.0, None, 4.0], "report_tokens": [3.0, None, 1.0], "flow_mse": [0.5, 0.25, None]}
-    found = measures_of(columns, "sound", ["probe_ce", "probe_flow_mse"])
+    found = SoundProbe(None).measures(columns)
     assert found["probe_ce"].value() == pytest.approx(10.0 / 4.0)
     assert found["probe_flow_mse"].value() == pytest.approx(0.375)
 

@@ -28,7 +28,7 @@ def side(pixels: str = "", **score: Any) -> Side:
     ("other", "words"),
     [
         (side(instruments={"rule14": "cd"}), "the runs were measured with different instruments"),
-        (side(training="mimic@1"), "the runs were different training sets"),
+        (side(training="mimic@1"), "the runs were scored with different training sets"),
         (side(pixels="ab"), "the pixels of the images"),
     ],
 )

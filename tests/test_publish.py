@@ -50,8 +50,9 @@ def make_run(
         id=name, predict_spec=predict, demo=demo, restricted=True, data_path="x", pixel_digest="", command=[],
         started="2026-11-20T08:00:00+00:00", environment={},
     )  # fmt: skip
-    run = RunFolder.create(Path("results/runs"), record)
-    run.append("0", [Sample(id=f"study-{index}", report="A long secret report.") for index in range(samples)])
+    run = RunFolder(Path("results/runs") / name)
+    run.begin(record)
+    run.append([Sample(id=f"study-{index}", report="A long secret report.") for index in range(samples)])
     results = Results(
         run=name,
         predict_spec=predict,
@@ -69,6 +70,7 @@ def make_run(
         ],
     )  # fmt: skip
     run.write_results(f"{protocol}-1", results, b"")
+    run.release()
     return run
 
 
@@ -78,7 +80,8 @@ def also_scored(run: RunFolder, folder: str, value: float, **score: Any) -> Path
     assert known is not None
     metrics = [metric.model_copy(update={"value": value}) for metric in known.metrics]
     other = known.model_copy(update={"metrics": metrics, "score_spec": {**known.score_spec, **score}})
-    return run.write_results(folder, other, b"")
+    with run:
+        return run.write_results(folder, other, b"")
 
 
 def reviewed() -> Path:
@@ -160,7 +163,8 @@ def test_restricted_results_without_their_run_are_not_published() -> None:
     bare.write_text(text.replace("it is not here", "study-1 broke it"))
     refused(bench("publish", bare, "--unverified"), "name a study")
     bare.write_text(text.replace("it is not here", "on: The reference of a study."))
-    run.append("0", [Sample(id="study-0", unix_csv=("nan", "The reference of a study."))])
+    with run:
+        run.append([Sample(id="study-0", unix_csv=("nan", "The reference of a study."))])
     refused(bench("publish", bare, "--unverified"), "quote a report")
     shutil.rmtree(run.path)
     refused(bench("publish", bare, "--unverified"), "restricted", "its run one is not in results/runs")

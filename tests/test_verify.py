@@ -178,7 +178,7 @@ def half_a_record(place: Path) -> None:
         ("generation", swapped_images, ["DIFFERS results"]),
         ("generation", image_elsewhere, ["DIFFERS images", "outside the run's folder"]),
         ("generation", lost_image, ["DIFFERS images", "No such file"]),
-        ("report", changed_reference, ["DIFFERS data", "and the run was made with"]),
+        ("report", changed_reference, ["DIFFERS data", "instead of"]),
         ("generation", changed_real_image, ["DIFFERS pixels", "and the run began with"]),
         ("report", changed_weights, ["DIFFERS weights", "and the run was made with"]),
         ("report", other_seed, ["DIFFERS run.json", "the spec is that of"]),

@@ -55,7 +55,6 @@ class SetCard(BaseModel):
         split: Of the official index; None: whatever the source names.
         views: Admitted view positions; empty: all.
         reference: The text that is the reference, or the prompt.
-        one_row_a_prompt: Only the first of the rows that share a text.
         labels: Which of the official label files.
         expected: A published count to compare with.
     """
@@ -67,7 +66,6 @@ class SetCard(BaseModel):
     split: str | None = None
     views: list[str] = []
     reference: ReferenceText
-    one_row_a_prompt: bool = False
     labels: Literal["chexpert", "negbio", "test_set_labeled"] = "chexpert"
     expected: Expected | None = None
 
@@ -106,25 +104,65 @@ class ExternalMetricCard(Card):
     version: str
 
 
-class ModelCard(Card):
+class Released(Card):
+    """Something whose weights were released: where they come from, and where they lie.
+
+    Attributes:
+        weights: Its folder below the weights folder.
+        hub_id: Its repository on the Hugging Face hub; empty: it is not there.
+        revision: Branch, tag or commit of that repository; for a branch, `weights.lock` keeps the commit it stood at.
+        files: Patterns of the files that are needed, `*` stands for `/` too; empty: see `fetch/hub.py`.
+        gate: What must be accepted or shown before the files can be had; empty: nothing.
+        verified: Field of this card, or "weights" -> where it comes from, or that it could not be checked, in one
+            sentence; fields that are certain are not in it.
+    """
+
+    weights: str = ""
+    hub_id: str = ""
+    revision: str = Field(default="main", min_length=1)
+    files: list[str] = []
+    licence: str = ""
+    gate: str = ""
+    verified: dict[str, str] = {}
+
+
+class Part(BaseModel):
+    """Another repository that a model needs; fields as `Released` has them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    hub_id: str
+    revision: str = Field(default="main", min_length=1)
+    files: list[str] = []
+    licence: str = ""
+    gate: str = ""
+
+
+class ModelCard(Released):
     """A model: who makes it, where its weights lie, and the settings it is run with.
 
     Attributes:
         family: The code that runs it, as registered.
-        weights: Its folder below the weights folder.
-        settings: Task -> the sampler's or decoder's settings; `--set` may change those named here.
+        architecture: Class of diffusers or transformers that it is, where the family runs several.
+        command: What starts a model that lives in an environment of its own.
+        parts: Folder below that of the weights -> another repository whose files go there, such as a LoRA's base.
+        parameters: How many, as published and as counted where these differ.
+        trained_on: Data it was trained on, as far as its makers say.
+        published: What published tables call it.
+        settings: Kind of task -> the sampler's or decoder's settings; `--set` may change those named here.
         metric_overlap: Encoder, as metric names end -> why its numbers may favour the model, one sentence.
     """
 
     family: str
+    architecture: str = ""
+    command: list[str] = []
     tasks: list[str] = Field(min_length=1)
-    weights: str
+    parts: dict[str, Part] = {}
     parameters: str = ""
-    hub_id: str = ""
-    licence: str = ""
+    trained_on: str = ""
     citation: str = ""
+    published: str = ""
     metric_overlap: dict[str, str] = {}
-    verified: str = ""
     settings: dict[str, dict[str, Value]] = {}
 
 

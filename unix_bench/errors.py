@@ -12,10 +12,18 @@ class UserError(Exception):
     exit_code = 2
 
 
-class TooManyFailures(UserError):
-    """The run is over and its results are written, but more samples failed than `--max-failed` allows."""
+class AnswerIsNo(UserError):
+    """All was done that was asked for, and the answer is "no"."""
 
     exit_code = 1
+
+
+class TooManyFailures(AnswerIsNo):
+    """The run is over and its results are written, but more samples failed than `--max-failed` allows."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody asked to stop, and what was at work is done and recorded."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

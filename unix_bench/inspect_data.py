@@ -14,10 +14,10 @@ from unix_bench.settings import Settings
 from unix_bench.tasks import adapter_for
 
 
-def check_data(reference: str, task: str, settings: Settings, quiet: bool) -> Audit:
+def check_data(reference: str, task: str, settings: Settings) -> Audit:
     """Audit a data set; `task` says whose set of that name."""
     data = open_data(reference, registry.task(task).sets, settings)
-    with ProgressLine("opening images", len(data.studies), quiet) as line:
+    with ProgressLine("opening images", len(data.studies)) as line:
         return audit(data, settings.cache, lambda: line.advance(1))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from unix_bench import registry
 from unix_bench.errors import UserError
+from unix_bench.readiness import readiness
 from unix_bench.records import all_runs
 from unix_bench.scoring.metrics import metric_cards
 from unix_bench.settings import Settings
@@ -13,33 +16,40 @@ from unix_bench.settings import Settings
 Rows = list[dict[str, Any]]
 
 
-def listing(what: str, settings: Settings) -> Rows:
-    """Rows of a table of `what`: models, tasks, data, metrics or runs."""
-    makers = {"models": _models, "tasks": _tasks, "data": _data, "metrics": _metrics, "runs": _runs}
-    return makers[what](settings)
+def listing(what: str, settings: Settings, whole: bool = False) -> Rows:
+    """Rows of a table of `what`: models, tasks, data, metrics or runs; `whole`: with what no table has room for."""
+    makers: dict[str, Callable[[], Rows]] = {
+        "models": lambda: _models(settings, whole),
+        "tasks": _tasks,
+        "data": _data,
+        "metrics": _metrics,
+        "runs": lambda: _runs(settings.results),
+    }
+    return makers[what]()
 
 
-def _models(settings: Settings) -> Rows:
-    def weights(folder: str) -> str:
-        if settings.weights is None:
-            return "demo (none configured)"
-        return "found" if (settings.weights / folder).is_dir() else f"missing: {settings.weights / folder}"
-
-    return [
-        {
+def _models(settings: Settings, whole: bool) -> Rows:
+    """Models; `whole`: with all that their cards say, which no table has room for."""
+    rows: Rows = []
+    for card in registry.models().values():
+        found = readiness(card, settings)
+        row: dict[str, Any] = {
             "model": card.name,
             "tasks": ", ".join(card.tasks),
-            "weights": weights(card.weights),
+            "runs here": "yes" if found.ready else "no",
+            "weights": found.state,
             "parameters": card.parameters,
             "licence": card.licence,
-            "verified": card.verified,
-            "metric_overlap": " ".join(card.metric_overlap.values()),
+            "gate": card.gate,
         }
-        for card in registry.models().values()
-    ]
+        if whole:
+            said = card.model_dump(mode="json", exclude={"name", "tasks", "settings", "weights"} | row.keys())
+            row = {**row, "runs here": found.ready, "weights": found.text, "folder": card.weights, **said}
+        rows.append(row)
+    return rows
 
 
-def _tasks(settings: Settings) -> Rows:
+def _tasks() -> Rows:
     return [
         {
             "task": ", ".join([card.name, *card.aliases]),
@@ -51,7 +61,7 @@ def _tasks(settings: Settings) -> Rows:
     ]
 
 
-def _data(settings: Settings) -> Rows:
+def _data() -> Rows:
     rows = [{"data": "demo", "tasks": "all", "split": "", "views": "", "reference": "report column", "expected": ""}]
     for task in registry.tasks().values():
         for name, card in task.sets.items():
@@ -72,7 +82,7 @@ def _data(settings: Settings) -> Rows:
     return rows
 
 
-def _metrics(settings: Settings) -> Rows:
+def _metrics() -> Rows:
     """Every metric, those of single findings as one."""
     rows = {
         card.name.replace(card.finding or " ", "FINDING"): {
@@ -90,9 +100,9 @@ def _metrics(settings: Settings) -> Rows:
     return [{"metric": name, **row} for name, row in rows.items()]
 
 
-def _runs(settings: Settings) -> Rows:
+def _runs(results: Path) -> Rows:
     rows: Rows = []
-    for run in all_runs(settings.results):
+    for run in all_runs(results):
         try:
             record = run.record()
         except UserError as error:

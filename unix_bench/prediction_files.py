@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -30,14 +30,53 @@ def read_predictions(file: Path, data: DataSet) -> dict[str, Line]:
         UserError: The file or a line is malformed, or names an unknown study or one twice; names the line.
     """
     lines = _csv_lines(file, data) if file.suffix.lower() == ".csv" else _json_lines(file)
-    known = {study.id for study in data.studies}
+    return _by_id(file, lines, {study.id for study in data.studies})
+
+
+def read_recorded(file: Path) -> dict[str, Line]:
+    """Predictions by study id of a file in JSON Lines, whatever set they are of; raises as `read_predictions`."""
+    return _by_id(file, _json_lines(file), None)
+
+
+def predicted_report(line: Mapping[str, Any]) -> str:
+    """The report of a line.
+
+    Raises:
+        ValueError: It has none.
+    """
+    report = line.get("report")
+    if not isinstance(report, str):
+        raise ValueError('it has no text under "report"')
+    return report
+
+
+def predicted_image(line: Mapping[str, Any], folder: Path) -> Path:
+    """The image file of a line, whose path is relative to a folder.
+
+    Raises:
+        ValueError: It has none, or one outside the folder.
+    """
+    stated = line.get("image")
+    if not isinstance(stated, str) or not stated:
+        raise ValueError('it has no path under "image"')
+    try:
+        path = (folder / stated).resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ValueError(f"image '{stated!r}' is no path: {error}") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"image '{stated}' leaves the folder of the predictions file")
+    return path
+
+
+def _by_id(file: Path, lines: Iterator[tuple[str, Line]], known: Set[str] | None) -> dict[str, Line]:
+    """Lines by id, in order; `known` are the ids there may be, None: any."""
     found: dict[str, Line] = {}
     places: dict[str, str] = {}
     for where, line in lines:
         identity = line["id"]
         if identity in found:
             raise UserError(f"{file}, {where}: id '{identity}' already stands in {places[identity]}: keep one of them")
-        if identity not in known:
+        if known is not None and identity not in known:
             raise UserError(
                 f"{file}, {where}: the data has no study '{identity}': check that the predictions are of this set"
             )

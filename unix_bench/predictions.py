@@ -13,7 +13,7 @@ from unix_bench.errors import UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.plan import eligible_studies, look_at_images, new_record
 from unix_bench.prediction_files import REFERENCE, Line, read_predictions
-from unix_bench.records import WRITER, RunFolder, Sample, describe_code
+from unix_bench.records import RunFolder, Sample
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter, adapter_for
@@ -26,9 +26,10 @@ def import_predictions(
     limit: int | None,
     skip_bad_images: bool,
     settings: Settings,
-    quiet: bool,
 ) -> RunFolder:
     """Make a run of a predictions file; an eligible study without a line in it is a failed sample.
+
+    The run is held until the caller releases it.
 
     Args:
         file: As `read_predictions` takes it; images relative to it.
@@ -37,7 +38,6 @@ def import_predictions(
         limit: The first so many eligible ones; None: all.
         skip_bad_images: A damaged image of the data is a failed sample, not the end.
         settings: Where the run goes.
-        quiet: No progress.
 
     Raises:
         UserError: A line is malformed, names an unknown study or one twice; names the line.
@@ -72,10 +72,10 @@ def import_predictions(
         _check(adapter, study, lines, file)
     bad_images, pixel_digest = {}, ""
     if adapter.reads_reference_images:
-        check = look_at_images(eligible, settings, skip_bad_images, quiet)
+        check = look_at_images(eligible, settings, skip_bad_images)
         bad_images, pixel_digest = check.unreadable, check.pixel_digest
-    begun = new_record(spec, data, pixel_digest, demo=False).model_copy(update={"code": describe_code()})
-    run = RunFolder.create(settings.results, begun)
+    run = RunFolder(settings.results / spec.run_id)
+    run.begin(new_record(spec, data, pixel_digest, demo=False))
     if run.record().pixel_digest != pixel_digest:
         print(
             f"WARNING: the images differ from those that {run.id} began with, in {run.record().data_path}, "
@@ -84,13 +84,13 @@ def import_predictions(
         )
     done = run.samples()
     left = [study for study in recorded if study.id not in done]
-    with ProgressLine("reading predictions", len(left), quiet) as progress:
+    with ProgressLine("reading predictions", len(left)) as progress:
         samples = []
         for study in left:
             reason = bad_images.get(study.id)
             samples.append(Sample(id=study.id, error=reason) if reason else _sample(adapter, run, study, lines, file))
             progress.advance(1, failed=samples[-1].error is not None)
-    run.append(WRITER, samples)
+    run.append(samples)
     return run
 
 

@@ -10,7 +10,17 @@ from unix_bench.cards import ExternalMetricCard, ModelCard, TaskCard, read_cards
 from unix_bench.errors import UserError, unknown_name
 
 # Family -> class; packages add theirs under the entry point group of the same name.
-FAMILIES = {"unix": "unix_bench.models.unix.adapter:UniXAdapter"}
+FAMILIES = {
+    "unix": "unix_bench.models.unix.adapter:UniXAdapter",
+    "recorded": "unix_bench.models.recorded:Recorded",
+    "reference-point": "unix_bench.reference_points:ReferenceSource",  # no model: `plan_run` sees to it
+    "radedit": "unix_bench.models.radedit.adapter:RadEdit",
+    "llava-rad": "unix_bench.models.llava_rad.adapter:LlavaRad",
+    "llm-cxr": "unix_bench.models.llm_cxr.adapter:LlmCxr",
+    "diffusers": "unix_bench.models.diffusion.adapter:DiffusionModel",
+    "external": "unix_bench.models.external:ExternalModel",
+    "vlm": "unix_bench.models.vlm.adapter:VisionLanguageModel",
+}
 ENTRY_POINTS = "unix_bench.models"
 METRIC_ENTRY_POINTS = "unix_bench.metrics"
 

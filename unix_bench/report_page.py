@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from unix_bench import registry
-from unix_bench.data import FINDINGS, DataSet, Study, open_data
+from unix_bench.data import FINDINGS, DataSet, Study
 from unix_bench.errors import UserError
 from unix_bench.records import (
     Results,
@@ -23,6 +22,7 @@ from unix_bench.records import (
     read_record,
     write_atomic,
 )
+from unix_bench.reopen import DataChanged, reopened
 from unix_bench.settings import Settings
 from unix_bench.tables import choose_shown, row_plots
 from unix_bench.tables.page import Agreement, Group, Page, Picture, ShownReport, render_page, report_plots
@@ -92,13 +92,11 @@ def _data(record: RunRecord | None, settings: Settings) -> tuple[DataSet | None,
     if record is None:
         return None, "The run itself is not here: predictions and where they came from are not shown."
     try:
-        task = registry.task(str(record.predict_spec["task"]))
-        data = open_data(record.data_path, task.sets, settings)
+        return reopened(record, settings).data, ""
+    except DataChanged:
+        return None, "The data changed since the run was made, and references are not shown."
     except UserError as error:
         return None, f"The data is not here, and references are not shown ({error})."
-    if data.content_digest != record.predict_spec["data_digest"]:
-        return None, "The data changed since the run was made, and references are not shown."
-    return data, ""
 
 
 def _about(data: DataSet | None) -> dict[str, str]:

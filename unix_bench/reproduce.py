@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from unix_bench import registry
 from unix_bench.cards import bundled
-from unix_bench.errors import UserError
+from unix_bench.errors import AnswerIsNo, UserError
 from unix_bench.publish import check_results
 from unix_bench.records import Results, find_standing, read_record
 from unix_bench.settings import Settings
@@ -20,10 +20,8 @@ from unix_bench.tables.leaderboard import FOLDER, Column, paper_tables, paper_vi
 AGREES, DISAGREES, UNKNOWN = "agrees", "disagrees", "not computed"
 
 
-class Disagrees(UserError):
+class Disagrees(AnswerIsNo):
     """A number lies outside its tolerance."""
-
-    exit_code = 1
 
 
 class NothingComparable(UserError):

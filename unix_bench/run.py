@@ -3,85 +3,125 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
-from unix_bench import registry
-from unix_bench.data import Study
-from unix_bench.errors import TooManyFailures
+from unix_bench.data import ImageCheck, Study
+from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import (
     Outcome,
     ProgressLine,
+    Scheduler,
+    WorkerState,
     batch_plan,
-    run_inline,
-    set_arithmetic,
+    gather,
+    graceful_stop,
 )
 from unix_bench.plan import Plan, PredictOptions, look_at_images, new_record
-from unix_bench.records import WRITER, PhaseLog, RunFolder, Sample, describe_code
+from unix_bench.records import PhaseLog, RunFolder, Sample, read_heartbeat
 from unix_bench.settings import Settings
-from unix_bench.spec import sample_seed
+
+PASSES = 3  # over what is left, where records vanish while a run is at work
 
 
-def predict(plan: Plan, options: PredictOptions, settings: Settings) -> RunFolder:
-    """Do what is left of a run, samples that failed before among it; one that is finished is only opened.
+def predict(plan: Plan, options: PredictOptions, settings: Settings, run: RunFolder) -> None:
+    """Do what is left of a run, samples that failed before among it; one that is finished is not touched.
+
+    Args:
+        plan: What to predict.
+        options: What to do about failures, and how long a batch may take.
+        settings: Where the cache is.
+        run: Its folder, which need not exist; it is held until the caller releases it.
 
     Raises:
-        UserError: An image cannot be read, the weights do not load, or the disk is full.
+        Interrupted: Somebody asked to stop; the same command goes on.
+        UserError: An image cannot be read, the weights do not load, the disk is full, or another process is at work.
         TooManyFailures: A sample failed, and the first failure was to end the run.
     """
     log = PhaseLog()
-    with log.phase("checking images", len(plan.eligible)):
-        check = look_at_images(plan.eligible, settings, options.skip_bad_images, options.quiet)
-    found = RunFolder(settings.results / plan.spec.run_id).samples()
-    settled = {identity for identity, sample in found.items() if sample.error is None} | set(check.unreadable)
-    left = [
-        batch
-        for batch in batch_plan(plan.eligible, plan.spec.batch_size)
-        if any(study.id not in settled for study in batch)
-    ]
-    unreadable = [study for study in plan.eligible if study.id in check.unreadable]
-    model = None
-    if left:  # before anything is written: weights that do not fit leave no trace
-        with log.phase("loading weights"):
-            model = _load(plan)
-    begun = new_record(plan.spec, plan.data, check.pixel_digest, plan.identity.demo)
-    origin = {"weights_path": str(plan.weights.resolve()), "code": describe_code()}
-    run = RunFolder.create(settings.results, begun.model_copy(update=origin))
+    batches: Sequence[list[Study]] = batch_plan(plan.eligible, plan.spec.batch_size)
+    if plan.shard is not None:
+        batches = plan.shard.part(batches)
+    studies = [study for batch in batches for study in batch]
+    with log.phase("checking images", len(studies)):
+        check = look_at_images(studies, settings, options.skip_bad_images)
+    found = run.whole_samples()
+    bad = [study for study in studies if study.id in check.unreadable and study.id not in found]
+    left = _left(batches, check, {name for name, sample in found.items() if sample.error is None})
+    record = new_record(plan.spec, plan.data, check.pixel_digest, plan.source.identity.demo, plan.source.weights)
+    if not left and not bad:
+        run.begin(record)
+        _compare_pixels(run, check)
+        return
+    plan.source.check()  # before anything is written
+    _tell_of_death(run)
+    run.hold()
+    line = ProgressLine(f"{plan.spec.model}, {plan.spec.task}", sum(map(len, left)) + len(bad))
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(_scheduler(plan, options, run, line, len(left))) if left else None
+        if scheduler is not None:  # so is this: weights that do not load leave no trace
+            with log.phase("loading weights"):
+                scheduler.wait_until_ready()
+        run.begin(record)
+        _compare_pixels(run, check)
+        run.forget_results()
+        log.open(run.path)
+        stop = stack.enter_context(graceful_stop())
+        phase = stack.enter_context(log.phase("predicting"))
+        stack.enter_context(line)
+
+        def note(outcomes: list[Outcome[Study, Any]]) -> None:
+            samples = [_sample(plan, run, outcome) for outcome in outcomes]
+            run.append(samples)
+            failed = [sample for sample in samples if sample.error is not None]
+            line.advance(len(samples), failed=len(failed))
+            run.lease.tell(line.snapshot())
+            phase.advance(len(samples))
+            if failed and options.stop_at_failure:
+                raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail stops there")
+
+        note([Outcome(study, error=check.unreadable[study.id]) for study in bad])
+        for _ in range(PASSES):
+            if scheduler is None or not left:
+                return
+            scheduler.run(left, note, may_shrink=not plan.spec.deterministic, stop=stop)
+            left = _left(batches, check, set(run.whole_samples()))
+        raise UserError(f"predictions vanish from {run.path} as soon as they are recorded: see who else writes there")
+
+
+def _tell_of_death(run: RunFolder) -> None:
+    """Say so where the last process died at work; a sample that kills it again can be found out."""
+    before = read_heartbeat(run.path)
+    if before is not None and before.state == "dead":
+        print(
+            f"{run.id}: the process that worked on it died (pid {before.pid}): going on. If it dies here again, "
+            "--executor process survives that and leaves out the sample that does it",
+            file=sys.stderr,
+        )
+
+
+def _scheduler(
+    plan: Plan, options: PredictOptions, run: RunFolder, line: ProgressLine, most: int
+) -> Scheduler[Study, Any]:
+    def watch(workers: Sequence[WorkerState]) -> None:
+        line.show_workers(workers)
+        run.lease.tell(line.snapshot())
+
+    make = partial(plan.source.worker, plan.spec, plan.adapter)
+    return Scheduler(gather(plan.crew, make, most), options.deadline_s, watch)
+
+
+def _left(batches: Sequence[Sequence[Study]], check: ImageCheck, settled: Set[str]) -> list[list[Study]]:
+    """Whole batches of which something is left, but for studies whose image cannot be read."""
+    usable = [[study for study in batch if study.id not in check.unreadable] for batch in batches]
+    return [batch for batch in usable if any(study.id not in settled for study in batch)]
+
+
+def _compare_pixels(run: RunFolder, check: ImageCheck) -> None:
     if run.record().pixel_digest != check.pixel_digest:
         print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
-    if not left and all(study.id in found for study in unreadable):
-        return run
-    run.forget_results()
-    log.open(run.path)
-
-    def work(studies: Sequence[Study]) -> Sequence[Any]:
-        seeds = [sample_seed(plan.spec.seed, plan.spec.task, study.id) for study in studies]
-        return plan.adapter.predict(model, studies, seeds)
-
-    def record(outcomes: list[Outcome[Study, Any]]) -> None:
-        samples = [_sample(plan, run, outcome) for outcome in outcomes]
-        run.append(WRITER, samples)
-        failed = [sample for sample in samples if sample.error is not None]
-        line.advance(len(samples), failed=len(failed))
-        phase.advance(len(samples))
-        if failed and options.stop_at_failure:
-            raise TooManyFailures(f"{failed[0].id} failed ({failed[0].error}), and --on-error fail stops there")
-
-    total = sum(map(len, left))
-    with (
-        log.phase("predicting") as phase,
-        ProgressLine(f"{plan.spec.model}, {plan.spec.task}", total, options.quiet) as line,
-    ):
-        if unreadable:
-            record([Outcome(study, error=check.unreadable[study.id]) for study in unreadable])
-        run_inline([[study for study in batch if study.id not in check.unreadable] for batch in left], work, record)
-    return run
-
-
-def _load(plan: Plan) -> Any:
-    set_arithmetic(plan.spec.deterministic)
-    family = registry.model_class(plan.card.family)
-    return family.load(plan.weights, plan.spec.settings, plan.spec.dtype, plan.device)
 
 
 def _sample(plan: Plan, run: RunFolder, outcome: Outcome[Study, Any]) -> Sample:

@@ -10,16 +10,15 @@ from dataclasses import asdict, dataclass, replace
 
 from unix_bench import registry
 from unix_bench.cards import TaskCard
-from unix_bench.data import DataSet, Study, Subset, check_images, load_subset, open_data
+from unix_bench.data import DataSet, Study, check_images
 from unix_bench.errors import TooManyFailures, UserError
 from unix_bench.execution import ProgressLine
 from unix_bench.pictures import draw_figures
-from unix_bench.plan import eligible_studies
 from unix_bench.protocols import Pair, Ranking, Row, Scored, Scoring, Value, choose_protocol, covers, scoring_for
 from unix_bench.records import Counts, Metric, PhaseLog, Results, RunFolder, RunRecord, Sample
+from unix_bench.reopen import Reopened, reopened
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError, ScoreSpec, Uncertain
-from unix_bench.tasks import TaskAdapter, adapter_for
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,6 @@ class ScoreOptions:
     max_failed: float = 0.01
     require: tuple[str, ...] = ()
     allow_external: bool = False
-    quiet: bool = False
 
 
 def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[str, Scoring]:
@@ -52,7 +50,7 @@ def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[
         UserError: There is no such protocol, or a required metric cannot be computed here; says why.
     """
     protocol = choose_protocol(task, options.protocol)
-    scoring = scoring_for(task, protocol, options.on_error, options.allow_external, settings, options.quiet)
+    scoring = scoring_for(task, protocol, options.on_error, options.allow_external, settings)
     for metric in options.require:
         try:
             reason = scoring.why_not(metric)
@@ -65,6 +63,23 @@ def prepare(task: TaskCard, options: ScoreOptions, settings: Settings) -> tuple[
     return protocol, scoring
 
 
+def refuse_unused_training(what: str, scoring: Scoring, predicted: Mapping[str, object], settings: Settings) -> None:
+    """Training data that somebody named, and that neither the scoring nor what predicted reads, is a mistake.
+
+    Args:
+        what: Task and protocol, in words.
+        scoring: Theirs.
+        predicted: Settings of what predicts.
+        settings: Where the training data was named.
+
+    Raises:
+        UserError: It was named on the command line, and nothing reads it.
+    """
+    named = settings.origin.get("training_data") == "command line"
+    if named and scoring.training is None and "training" not in predicted:
+        raise UserError(f"--training-data has no meaning for {what}: leave it out")
+
+
 @dataclass(frozen=True)
 class Job:
     """A scoring that can start.
@@ -75,11 +90,8 @@ class Job:
 
     run: RunFolder
     record: RunRecord
-    adapter: TaskAdapter
+    source: Reopened
     scoring: Scoring
-    data: DataSet
-    subset: Subset | None
-    eligible: list[Study]
     spec: ScoreSpec
 
 
@@ -102,16 +114,23 @@ class Derived:
 def score(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
     """Score a run, or read the results where it was scored in this way before.
 
+    Args:
+        run: Which run; it is held until the caller releases it, unless the results are there.
+        options: How.
+        settings: Where data and judges are.
+
     Raises:
-        UserError: The run is unfinished, its data changed, or the policy has no meaning for the task.
+        UserError: The run is unfinished, its data changed, the policy has no meaning for the task, or another process
+            is at work on the run.
         TooManyFailures: A sample failed, and `on_error` is `fail`.
     """
     job = plan_scoring(run, options, settings)
     known = run.results(job.spec.folder)
     if known is not None:
         return known
-    with PhaseLog(run.path).phase("scoring", len(job.eligible), job.spec.protocol):
-        found = derive(job, options)
+    run.hold()
+    with PhaseLog(run.path).phase("scoring", len(job.source.eligible), job.spec.protocol):
+        found = derive(job)
         figures = draw_figures(run, found.results, found.pairs, found.rows, found.ranking)
         run.write_results(found.spec.folder, found.results, _parquet(found.per_sample), figures)
     return found.results
@@ -124,47 +143,45 @@ def plan_scoring(run: RunFolder, options: ScoreOptions, settings: Settings) -> J
         UserError: The data changed since the run was predicted, or the policy has no meaning for the task.
     """
     record = run.record()
-    task = registry.task(str(record.predict_spec["task"]))
-    adapter = adapter_for(task)
-    protocol, scoring = prepare(task, options, settings)
-    data = _same_data(run, record, task, settings)
-    subset = _subset(record, data)
-    eligible = eligible_studies(data, adapter, subset, record.predict_spec["limit"])
+    protocol, scoring = prepare(registry.task(str(record.predict_spec["task"])), options, settings)
+    source = reopened(record, settings)
+    refuse_unused_training(f"{source.task.name} under {protocol}", scoring, record.predict_spec["settings"], settings)
     spec = ScoreSpec(
         protocol=protocol,
-        protocol_version=task.protocols[protocol],
+        protocol_version=source.task.protocols[protocol],
         instruments=dict(scoring.instruments),
         absent=dict(scoring.absent),
-        pixels=_pixels(run, record, adapter, eligible, settings),
+        pixels=_pixels(record, source, settings),
         training=scoring.training,
         per_pathology=options.per_pathology,
         uncertain=options.uncertain,
         on_error=scoring.on_error,
     )
-    return Job(run, record, adapter, scoring, data, subset, eligible, spec)
+    return Job(run, record, source, scoring, spec)
 
 
-def derive(job: Job, options: ScoreOptions) -> Derived:
+def derive(job: Job) -> Derived:
     """Compute the results of a scoring from the samples; nothing is written.
 
     Raises:
         UserError: The run is unfinished.
         TooManyFailures: A sample failed, and `on_error` is `fail`.
     """
-    record, scoring, data, eligible, spec = job.record, job.scoring, job.data, job.eligible, job.spec
+    record, scoring, spec, source = job.record, job.scoring, job.spec, job.source
+    data, eligible = source.data, source.eligible
     samples = _finished_samples(job.run, eligible)
     failed = [study.id for study in eligible if samples[study.id].error is not None]
-    if failed and options.on_error == "fail":
+    if failed and spec.on_error == "fail":
         raise TooManyFailures(f"{failed[0]} failed ({samples[failed[0]].error}), and --on-error fail allows none")
     pairs = scoring.pairs({study.id: study for study in data.studies}, eligible, samples)
-    rows = scoring.rows(pairs, options.per_pathology, options.uncertain)
-    scored = scoring.score(job.run, pairs, rows, lambda label, total: ProgressLine(label, total, options.quiet))
+    rows = scoring.rows(pairs, spec.per_pathology, spec.uncertain)
+    scored = scoring.score(job.run, pairs, rows, ProgressLine)
     if scored.failed:  # kept apart, so that the next scoring does not take these results for what it would find
         spec = replace(spec, absent={**spec.absent, **scored.failed})
-    considered = [study for study in data.studies if job.subset is None or study.id in job.subset.ids]
+    considered = [study for study in data.studies if source.subset is None or study.id in source.subset.ids]
     if record.predict_spec["limit"]:
         considered = considered[: considered.index(eligible[-1]) + 1]
-    skipped = sum(job.adapter.lacks(study) is not None for study in considered)
+    skipped = sum(source.adapter.lacks(study) is not None for study in considered)
     counts = Counts(total=len(eligible) + skipped, ok=len(eligible) - len(failed), failed=len(failed), skipped=skipped)
     results = Results(
         run=job.run.id,
@@ -214,35 +231,14 @@ def check_outcome(results: Results, options: ScoreOptions) -> None:
             raise UserError(f"--require: {metric.name} was not computed: {metric.reason}")
 
 
-def _subset(record: RunRecord, data: DataSet) -> Subset | None:
-    tag = record.predict_spec["subset"]
-    if tag is None:
-        return None
-    subset = load_subset(str(tag).rpartition("@")[0], data)
-    if subset.tag != tag:
-        raise UserError(f"subset {subset.name} changed since {record.id} was predicted: restore it, or run again")
-    return subset
-
-
-def _pixels(
-    run: RunFolder, record: RunRecord, adapter: TaskAdapter, eligible: Sequence[Study], settings: Settings
-) -> str | None:
+def _pixels(record: RunRecord, source: Reopened, settings: Settings) -> str | None:
     """Digest of the real images as they are now, for a task that scores with them; says so where they changed."""
-    if not adapter.reads_reference_images:
+    if not source.adapter.reads_reference_images:
         return None
-    now = check_images(eligible, settings.cache).pixel_digest
+    now = check_images(source.eligible, settings.cache).pixel_digest
     if now != record.pixel_digest:
-        print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
+        print(f"WARNING: the images differ from those that {record.id} began with", file=sys.stderr)
     return now
-
-
-def _same_data(run: RunFolder, record: RunRecord, task: TaskCard, settings: Settings) -> DataSet:
-    data = open_data(record.data_path, task.sets, settings)
-    if data.content_digest != record.predict_spec["data_digest"]:
-        raise UserError(
-            f"the data in {record.data_path} changed since {run.id} was predicted: restore it, or run again"
-        )
-    return data
 
 
 def _finished_samples(run: RunFolder, eligible: Sequence[Study]) -> dict[str, Sample]:

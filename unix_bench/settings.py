@@ -38,6 +38,7 @@ class Settings(BaseModel):
         medsiglip: Folder of MedSigLIP.
         encoder_dtype: Precision of the image encoders.
         training_data: Name or folder of the images that the models were trained on, for what is compared with them.
+        ray_address: Cluster for --executor ray, as `ray.init` takes it; "local": one of this machine, for a run alone.
         cache_limit: Gigabytes of features that the cache may hold; those not used for longest go first.
         origin: Setting -> where its value came from, for `unix-bench doctor`.
     """
@@ -64,6 +65,7 @@ class Settings(BaseModel):
     medsiglip: Path | None = None
     encoder_dtype: Literal["float32", "bfloat16"] = "float32"
     training_data: str | None = None
+    ray_address: str = "local"
     cache_limit: float = Field(default=20.0, gt=0.0)
     origin: dict[str, str] = {}
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 OnError = Literal["drop-pair", "fail", "score-zero", "score-as-nan", "score-as-black"]
 Uncertain = Literal["negative", "positive"]
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,46 @@ class ScoreSpec:
     @property
     def folder(self) -> str:
         return f"{self.protocol}-{digest(self)[:8]}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a run that another process or machine does: every `of`-th batch of the plan.
+
+    Attributes:
+        index: 0 to of - 1.
+    """
+
+    index: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `i/n`; counted from 0 or from 1, since shard n is shard 0.
+
+        Raises:
+            ValueError: It is something else.
+
+        >>> Shard.parse("3/3")
+        Shard(index=0, of=3)
+        """
+        found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+        index, of = map(int, found.groups()) if found else (0, 0)
+        if not 0 <= index <= of or of < 1:
+            raise ValueError(f"{text}: write I/N, such as 0/3, 1/3 and 2/3")
+        return cls(index % of, of)
+
+    @property
+    def name(self) -> str:
+        return f"{self.index}-of-{self.of}"
+
+    def part(self, batches: Sequence[Batch]) -> Sequence[Batch]:
+        """Those batches that are this shard's.
+
+        >>> Shard(1, 3).part("abcde")
+        'be'
+        """
+        return batches[self.index :: self.of]
 
 
 def digest(spec: PredictSpec | ScoreSpec) -> str:

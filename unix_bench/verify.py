@@ -18,15 +18,14 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from unix_bench import registry
-from unix_bench.data import DataSet, Study, check_images, load_subset, open_data
+from unix_bench.data import DataSet, Study, check_images
 from unix_bench.errors import TooManyFailures, UserError
-from unix_bench.plan import eligible_studies
+from unix_bench.execution import progress_as
 from unix_bench.records import Metric, NewerRecord, Results, RunFolder, RunRecord, Sample, read_record
+from unix_bench.reopen import DataChanged, Reopened, reopened
 from unix_bench.score import Derived, Job, ScoreOptions, derive, plan_scoring
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec, ScoreSpec
-from unix_bench.tasks import adapter_for
 from unix_bench.weights import digest_directory
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9  # by which a number may differ: other processors add up in another order
@@ -68,11 +67,11 @@ def verify(run: RunFolder, settings: Settings, allow_external: bool = False) -> 
     else:
         yield _images(run, samples)
     yield _weights(record)
-    studies = _studies(record, settings)
-    if isinstance(studies, Check):
-        yield studies
+    source = _source(record, settings)
+    if isinstance(source, Check):
+        yield source
     else:
-        data, eligible = studies
+        data, eligible = source.data, source.eligible
         yield Check("data", "ok", f"content {data.content_digest[:12]}, {len(data.studies)} studies")
         yield _pixels(record, eligible)
         if not isinstance(samples, Check):
@@ -164,22 +163,12 @@ def _weights(record: RunRecord) -> Check:
     return Check("weights", "ok", f"{place}, {found[:12]}")
 
 
-def _studies(record: RunRecord, settings: Settings) -> tuple[DataSet, list[Study]] | Check:
+def _source(record: RunRecord, settings: Settings) -> Reopened | Check:
     """The data and the eligible studies, if they are those of the run."""
-    spec = record.predict_spec
     try:
-        task = registry.task(str(spec["task"]))
-        data = open_data(record.data_path, task.sets, settings)
-        if data.content_digest != spec["data_digest"]:
-            stated = str(spec["data_digest"])[:12]
-            text = f"{record.data_path} has content {data.content_digest[:12]}, and the run was made with {stated}"
-            return Check("data", "differs", text)
-        subset = None
-        if spec["subset"] is not None:
-            subset = load_subset(str(spec["subset"]).rpartition("@")[0], data)
-            if subset.tag != spec["subset"]:
-                return Check("data", "differs", f"subset {subset.name} is {subset.tag}, and was {spec['subset']}")
-        return data, eligible_studies(data, adapter_for(task), subset, spec["limit"])
+        return reopened(record, settings)
+    except DataChanged as error:
+        return Check("data", "differs", str(error))
     except UserError as error:
         return Check("data", "cannot be checked", str(error))
 
@@ -246,7 +235,8 @@ def _derived_again(
         other = _other_means(spec, job.spec)
         if other:
             return Check(subject, "cannot be checked", other)
-        return derive(replace(job, spec=spec), options), job
+        with progress_as("none"):
+            return derive(replace(job, spec=spec)), job
     except TooManyFailures as error:
         return Check(subject, "differs", str(error))
     except UserError as error:
@@ -260,7 +250,6 @@ def _options(spec: ScoreSpec, allow_external: bool) -> ScoreOptions:
         uncertain=spec.uncertain,
         on_error=spec.on_error if spec.on_error in POLICIES else None,
         allow_external=allow_external,
-        quiet=True,
     )
 
 

@@ -11,6 +11,7 @@ import pickle
 import re
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +28,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Frameworks whose bookkeeping objects lie beside the tensors of public checkpoints.
 BOOKKEEPING = re.compile(r"(pytorch_lightning|lightning|lightning_fabric|omegaconf)\.")
 
+STAND_IN = "unix-bench-demo.json"  # marks stand-ins in layouts that have no config.json of their own
 LISTED = 40  # more tensors than these are folded by their layer numbers when listed
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
 
@@ -179,19 +181,25 @@ class WeightsIdentity:
 
 
 def identify(directory: Path, name: str, cache: Path) -> WeightsIdentity:
-    """Digest a weights directory and see whether it is a stand-in, which its config.json then says."""
+    """Digest a weights directory and see whether it is a stand-in, which it then says itself."""
     stand_in = stand_in_name(directory)
     return WeightsIdentity(stand_in or name, digest_directory(directory, cache), demo=stand_in is not None)
 
 
 def stand_in_name(directory: Path) -> str | None:
-    """The stand-in's name that config.json states under `unix_bench_demo`; None for real weights."""
-    try:
-        stated = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    name = stated.get("unix_bench_demo") if isinstance(stated, dict) else None
-    return name if isinstance(name, str) else None
+    """The stand-in's name: what its mark holds, or its config.json under `unix_bench_demo`; None for real weights."""
+    for file in (STAND_IN, "config.json"):
+        with suppress(OSError, ValueError):
+            stated = json.loads((directory / file).read_text(encoding="utf-8"))
+            name = stated.get("unix_bench_demo") if isinstance(stated, dict) else None
+            if isinstance(name, str):
+                return name
+    return None
+
+
+def mark_stand_in(directory: Path, name: str) -> None:
+    """Say of weights that they are a stand-in of this name."""
+    (directory / STAND_IN).write_text(json.dumps({"unix_bench_demo": name}) + "\n", encoding="utf-8")
 
 
 def digest_directory(directory: Path, cache: Path) -> str:

@@ -34,13 +34,11 @@ def folder(tmp_path: Path) -> Path:
     return place
 
 
-def test_each_finding_names_its_row(folder: Path, tmp_path: Path) -> None:
+def test_each_remark_names_its_row(folder: Path, tmp_path: Path) -> None:
     (folder / "c.png").write_bytes((folder / "a.png").read_bytes())
     (folder / "e.png").write_bytes(b"no image")
     found = audit(read_folder(folder), tmp_path / "cache")
-    kinds = {
-        finding.what: (finding.level, finding.where.rpartition(", ")[2], finding.text) for finding in found.findings
-    }
+    kinds = {remark.what: (remark.level, remark.where.rpartition(", ")[2], remark.text) for remark in found.remarks}
     assert kinds["unreadable image"][:2] == ("error", "row 6")
     assert kinds["patient in two splits"] == ("error", "row 2", "patient p1 is in test, train")
     assert kinds["duplicate image"] == ("warning", "row 2", "the same file contents as row 4")
@@ -48,7 +46,7 @@ def test_each_finding_names_its_row(folder: Path, tmp_path: Path) -> None:
     assert kinds["missing report"][:2] == ("note", "row 3")
     assert kinds["missing prompt"][:2] == ("note", "row 5")
     assert kinds["no labels"][:2] == ("note", "row 5")
-    assert all(str(folder / "manifest.csv") in finding.where for finding in found.findings)
+    assert all(str(folder / "manifest.csv") in remark.where for remark in found.remarks)
     assert not found.sound
     assert found.modes == {"L": 4}
     assert found.sizes == "30-30 x 20-20 pixels"

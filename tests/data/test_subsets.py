@@ -6,10 +6,12 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
-from bench import bench
+from bench import bench, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from unix_bench.data import FINDINGS, DataSet, Inputs, Reference, Study, choose_subset
 
@@ -66,6 +68,22 @@ def test_a_run_on_a_subset() -> None:
     again = bench("data", "subset", "demo", "--name", "nightly-12", "--size", 12)
     assert again.exit_code == 2
     assert "exists: a subset is fixed" in again.stderr
+
+
+def test_a_subset_without_a_study_for_the_task(tmp_path: Path) -> None:
+    """The first study of the data has a report; it is none of the subset's."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rows = ["id,image,prompt,report"]
+    for index in range(6):
+        Image.fromarray(np.full((8, 8), index, dtype=np.uint8)).save(folder / f"{index}.png")
+        rows.append(f"{index},{index}.png,Prompt {index}.,{'' if index else 'Clear lungs.'}")
+    (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
+    assert bench("data", "subset", folder, "--name", "few", "--size", 5, "--task", "generation").exit_code == 0
+    path = Path("unix-bench/subsets/few.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "ids": ["3", "4"]}))
+    said = "subset 'few' of data 'mine' has no study for this task: no reference report in any row"
+    refused(bench("run", "--model", "unix", "--task", "report", "--data", folder, "--subset", "few"), said)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizer, ResNetConfi
 
 from unix_bench.errors import UserError
 from unix_bench.features import BioViLT, Encoder, FeatureStore, SpecialTokenInText, TextTooLong
-from unix_bench.features.biovil_t import ImageShape
+from unix_bench.features.biovil_t import ImageShape, load_tokenizer
 from unix_bench.features.biovil_t.image import image_shape, load_image_network, prepare_image
 from unix_bench.features.places import find_biovil_t
 from unix_bench.settings import Settings
@@ -306,3 +306,9 @@ def test_where_it_is_looked_for(released: Path, tmp_path: Path) -> None:
     assert find_biovil_t(Settings(weights=tmp_path, biovil_t=released)) == released
     with pytest.raises(UserError, match="UNIX_BENCH_BIOVIL_T"):
         find_biovil_t(Settings())
+
+
+def test_a_folder_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    """The tokenizer's own class would make one of no words, and every text the same."""
+    with pytest.raises(UserError, match=r"vocab\.txt is missing: copy it from microsoft/BiomedVLP-BioViL-T"):
+        load_tokenizer(tmp_path)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
+from unix_bench import registry
 from unix_bench.errors import UserError
 from unix_bench.models import PairLosses, ProbePair
 from unix_bench.models.unix import TrainBatch, UniX, prepare_image
@@ -248,7 +249,7 @@ def test_images_are_learnt_in_their_own_aspect(sides: tuple[int, int], size: int
 def test_impossible_times(demo_weights: Path, times: object) -> None:
     stated = {"size": 0, "timesteps": times, "rotary_bf16": True}
     with pytest.raises(UserError, match="timesteps must be one or several numbers above 0 and at most 1"):
-        UniXAdapter.complete_settings(demo_weights, "probe", stated)
+        UniXAdapter.complete_settings(demo_weights, registry.model("unix"), "probe", stated)
 
 
 def test_the_model_knows_its_losses_and_they_do_not_know_it() -> None:

@@ -31,7 +31,7 @@ from unix_bench.scoring.image import (
     nearest_distances,
     prdc,
 )
-from unix_bench.scoring.statistics import frechet_interval, kernel_interval, near_share
+from unix_bench.scoring.statistics import FrechetJackknife, kernel_interval, near_share
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "image_metrics"
 OPEN_CXR = Path(__file__).parents[3] / "shared" / "data" / "open_cxr"
@@ -477,7 +477,7 @@ def test_floors_flags_intervals_and_the_common_n(clustered: Clustered) -> None:
         biased = len(rows) < 64 or expected.fd > expected.fd_at_half / 2
         assert ("bias-dominated" in value("fd")["flags"]) == biased
         assert value("kd")["ci"] == pytest.approx(kernel_interval(kernel_sums(x[rows], y[rows], own)), rel=1e-2)
-        assert value("fd")["ci"] == pytest.approx(frechet_interval(x[rows], y[rows], own), rel=1e-2)
+        assert value("fd")["ci"] == pytest.approx(FrechetJackknife(x[rows], y[rows], own).interval(), rel=1e-2)
         common = FeatureTable(x, y).prdc_at(15, 20, 0, rows, rows)
         assert "common_n=15;" in value("density_common")["signature"]
         if len(rows) > 15:

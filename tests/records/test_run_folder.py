@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from unix_bench.errors import UserError
 from unix_bench.records import (
@@ -36,14 +36,22 @@ def record(name: str) -> RunRecord:
     )  # fmt: skip
 
 
+def begun(results: Path, name: str) -> RunFolder:
+    """A run that nobody works on."""
+    with RunFolder(results / name) as run:
+        run.begin(record(name))
+    return run
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path / "runs", record("unix-report-1a2b"))
+def run(tmp_path: Path) -> Iterator[RunFolder]:
+    with begun(tmp_path / "runs", "unix-report-1a2b") as run:
+        yield run
 
 
 def test_samples_come_back_and_the_last_line_of_an_id_counts(run: RunFolder) -> None:
-    run.append("0", [Sample(id="a", report="None"), Sample(id="b", error="it broke")])
-    run.append("1", [Sample(id="b", report="line\nbreak \u2028 é \U0001f600")])
+    run.append([Sample(id="a", report="None"), Sample(id="b", error="it broke")])
+    run.append([Sample(id="b", report="line\nbreak \u2028 é \U0001f600")])
     assert run.samples() == {
         "a": Sample(id="a", report="None"),
         "b": Sample(id="b", report="line\nbreak \u2028 é \U0001f600"),
@@ -55,17 +63,17 @@ def test_samples_come_back_and_the_last_line_of_an_id_counts(run: RunFolder) -> 
 def test_a_torn_last_line_loses_itself_alone(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], data: st.DataObject
 ) -> None:
-    run = RunFolder.create(tmp_path_factory.mktemp("r"), record("x"))
     samples = [Sample(id=str(i), report=text) for i, text in enumerate(texts)]
-    run.append("0", samples)
-    path = run.path / "samples-0.jsonl"
-    whole = path.read_bytes()
-    cut = data.draw(st.integers(0, len(whole)))
-    path.write_bytes(whole[:cut])
-    kept = whole[:cut].count(b"\n")
-    assert list(run.samples().values()) == samples[:kept]
-    run.append("0", samples[kept:])
-    assert list(run.samples().values()) == samples
+    with RunFolder(tmp_path_factory.mktemp("r") / "x") as run:
+        run.append(samples)
+        path = run.path / "samples-0.jsonl"
+        whole = path.read_bytes()
+        cut = data.draw(st.integers(0, len(whole)))
+        path.write_bytes(whole[:cut])
+        kept = whole[:cut].count(b"\n")
+        assert list(run.samples().values()) == samples[:kept]
+        run.append(samples[kept:])
+        assert list(run.samples().values()) == samples
 
 
 def test_a_damaged_middle_line_is_named(run: RunFolder) -> None:
@@ -81,11 +89,16 @@ class FullDisk(io.FileIO):
 
 
 def test_a_full_disk_leaves_no_half_line(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    run.append("0", [Sample(id="a", report="kept")])
+    run.append([Sample(id="a", report="kept")])
+    real = Path.open
+
+    def opened(path: Path, *words: Any, **more: Any) -> Any:
+        return FullDisk(path, "a+") if path.name == "samples-0.jsonl" else real(path, *words, **more)
+
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda self, mode: FullDisk(self, "a+"))
+        patch.setattr(Path, "open", opened)
         with pytest.raises(UserError, match=r"cannot write to .*No space left on device"):
-            run.append("0", [Sample(id="b", report="lost")])
+            run.append([Sample(id="b", report="lost")])
     assert (run.path / "samples-0.jsonl").read_bytes().count(b"\n") == 1
     assert list(run.samples()) == ["a"]
 
@@ -108,21 +121,32 @@ def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path, monkey
 def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     with pytest.raises(UserError, match="cannot write to"):
-        RunFolder.create(tmp_path / "runs", record("x"))
+        begun(tmp_path / "runs", "x")
 
 
 def test_equal_images_are_stored_once(run: RunFolder) -> None:
-    image = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
-    first, second = run.add_image(image), run.add_image(image.copy())
+    first, second = run.add_image(b"picture", ".png"), run.add_image(b"picture", ".png")
     assert first == second
-    assert len(list((run.path / "images").iterdir())) == 1
-    assert np.array_equal(np.asarray(Image.open(run.path / first)), np.asarray(image))
+    assert [path.read_bytes() for path in (run.path / "images").iterdir()] == [b"picture"]
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"pict"), lambda path: path.unlink()])
+def test_an_image_that_is_damaged_does_not_count_and_can_be_stored_again(
+    run: RunFolder, damage: Callable[[Path], None]
+) -> None:
+    sample = Sample(id="a", image=run.add_image(b"picture", ".png"))
+    run.append([sample, Sample(id="b", report="text")])
+    assert list(run.whole_samples()) == ["a", "b"]
+    damage(run.path / str(sample.image))
+    assert list(run.whole_samples()) == ["b"]
+    run.add_image(b"picture", ".png")
+    assert list(run.whole_samples()) == ["a", "b"]
 
 
 def test_runs_are_found_by_id_prefix_path_and_protocol(run: RunFolder) -> None:
     results = run.path.parent
-    RunFolder.create(results, record("unix-report-9z"))
-    RunFolder.create(results, record("unix-report"))
+    begun(results, "unix-report-9z")
+    begun(results, "unix-report")
     for reference in ("unix-report-1a2b", "unix-report-1", str(run.path), str(run.path / "run.json")):
         found, protocol = find_run(reference, results)
         assert (found.path, protocol) == (run.path, None)

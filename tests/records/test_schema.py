@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pandas as pd
 import pytest
+from bench import bench
 
 from unix_bench.errors import UserError
 from unix_bench.records import (
@@ -71,6 +72,16 @@ def test_real_records_are_valid_by_another_validator(run: Path) -> None:
         assert not validator("results.json").is_valid({**results, **change}), change
     lacking = {name: value for name, value in results["score_spec"].items() if name != "uncertain"}
     assert not validator("results.json").is_valid({**results, "score_spec": lacking})
+
+
+def test_a_real_shard_is_valid_by_another_validator(tmp_path: Path) -> None:
+    words = ("--task", "report", "--limit", 2, "--set", "max_new_tokens=4", "--quiet", "--shard", "0/2")
+    assert bench("run", "--model", "unix", *words, "--batch-size", 1, "--results", tmp_path / "runs").exit_code == 0
+    (path,) = tmp_path.glob("runs/*/shards/0-of-2/shard.json")
+    stated = json.loads(path.read_text())
+    validator("shard.json").validate(stated)
+    assert not validator("shard.json").is_valid({**stated, "index": "0"})
+    assert not validator("shard.json").is_valid({name: value for name, value in stated.items() if name != "scoring"})
 
 
 def test_a_run_says_where_it_comes_from(run: Path) -> None:

@@ -20,8 +20,6 @@ from unix_bench.scoring.statistics import (
     FEW_PATIENTS,
     FrechetJackknife,
     effective_patients,
-    frechet_interval,
-    frechet_limit,
     image_flags,
     kernel_interval,
     paired_kernel_difference,
@@ -108,9 +106,9 @@ def test_properties(seed: int, patients: int, factor: float) -> None:
     assert interval[0] <= kernel_distance(x, y) <= interval[1]
     assert kernel_interval(kernel_sums(x[order], y[order], shuffled)) == pytest.approx(interval, rel=1e-7, abs=1e-9)
     assert kernel_interval(kernel_sums(y, x, names)) == pytest.approx(interval, rel=1e-7, abs=1e-9)
-    frechet = frechet_interval(x, y, names)
+    frechet = FrechetJackknife(x, y, names).interval()
     assert frechet[0] <= frechet_distance(x, y) <= frechet[1]
-    scaled = frechet_interval(factor * x + 7.0, factor * y + 7.0, names)
+    scaled = FrechetJackknife(factor * x + 7.0, factor * y + 7.0, names).interval()
     assert scaled == pytest.approx([factor**2 * each for each in frechet], rel=1e-6, abs=1e-9)
     copied = kernel_sums(x, x, names)
     a_b = paired_kernel_difference(sums, copied, 1, 200)
@@ -129,8 +127,16 @@ def test_frechet_interval_is_the_jackknife_over_groups(n: int, d: int) -> None:
     error = np.sqrt(5 / 6 * ((left - left.mean()) ** 2).sum())
     reach = stats.t.ppf(0.975, min(6, effective_patients(names)) - 1) * error
     root = np.sqrt(frechet_distance(x, y))
-    interval = frechet_interval(x + 1e6, y + 1e6, names, groups=6, seed=2)
+    interval = FrechetJackknife(x + 1e6, y + 1e6, names, groups=6, seed=2).interval()
     assert interval == pytest.approx((max(0.0, root - reach) ** 2, (root + reach) ** 2), rel=1e-6)
+
+
+def test_constant_features_and_images_that_repeat_have_the_same_distance() -> None:
+    """Covariances that no Cholesky factor has, from sums as from features."""
+    x, y, names = features(2, 60, 10, 6)
+    x[:, 0], y[:, 0] = 3.0, 5.0
+    for one, other in ((x, y), (np.repeat(x[:4], 15, axis=0), np.repeat(y[:4], 15, axis=0))):
+        assert FrechetJackknife(one, other, names).value == pytest.approx(frechet_distance(one, other), rel=1e-6)
 
 
 def test_groups_hold_whole_patients_and_are_even() -> None:
@@ -155,12 +161,12 @@ def test_limit_is_the_extrapolation_of_whole_patients() -> None:
     error = np.sqrt(19 / 20 * ((left - left.mean()) ** 2).sum())
     reach = stats.t.ppf(0.975, min(20, effective_patients(names)) - 1) * error
     value = richardson(group >= 0)
-    limit = frechet_limit(x, y, names, groups=20)
+    limit = FrechetJackknife(x, y, names, groups=20).limit()
     assert (limit.value, *limit.ci) == pytest.approx((value, value - reach, value + reach), rel=1e-7)
     assert limit.blocks == np.bincount(group % 2).min()
-    same = frechet_limit(x, x, names)
+    same = FrechetJackknife(x, x, names).limit()
     assert (same.value, *same.ci) == pytest.approx((0.0, 0.0, 0.0), abs=1e-5)
-    assert frechet_limit(x[:25], y[:25], names[:25]) is None
+    assert FrechetJackknife(x[:25], y[:25], names[:25]).limit() is None
 
 
 def test_limit_takes_the_bias_off() -> None:
@@ -180,8 +186,8 @@ def test_interval_and_limit_from_one_jackknife() -> None:
     x, y, names = features(5, 120, 30, d=6)
     both = FrechetJackknife(x, y, names, groups=10, seed=3)
     assert both.value == pytest.approx(frechet_distance(x, y), rel=1e-9)
-    assert both.limit(0.9) == frechet_limit(x, y, names, 10, 3, 0.9)
-    assert both.interval(0.9) == frechet_interval(x, y, names, 10, 3, 0.9)
+    assert both.limit(0.9) == FrechetJackknife(x, y, names, 10, 3).limit(0.9)
+    assert both.interval(0.9) == FrechetJackknife(x, y, names, 10, 3).interval(0.9)
 
 
 def test_equal_models_do_not_differ() -> None:
@@ -242,7 +248,7 @@ def test_too_few_patients_have_no_interval() -> None:
     for names in (["a"] * 10, ["a", "b"] * 5):
         sums = kernel_sums(x, y, names)
         assert kernel_interval(sums) is None
-        assert frechet_interval(x, y, names) is None
+        assert FrechetJackknife(x, y, names).interval() is None
         pair = paired_kernel_difference(sums, kernel_sums(x, x, names), seed=0)
         assert (pair.ci, pair.p) == (None, None)
 
@@ -259,13 +265,18 @@ def test_bad_arguments_are_refused() -> None:
             paired_kernel_difference(sums, other, 0)
     with pytest.raises(ValueError, match="same real images"):
         paired_kernel_difference(sums, kernel_sums(x + 0.01, y, names), 0)
-    for measure in (frechet_interval, frechet_limit):
-        with pytest.raises(ValueError, match="groups"):
-            measure(x, y, names, groups=2)
-        with pytest.raises(ValueError, match="pairs"):
-            measure(x, y[:5], names)
-        with pytest.raises(ValueError, match="NaN or Inf"):
-            measure(x, np.where(y > 1.0, np.inf, y), names)
+    for arguments, message in (
+        ((x, y, names, 2), "groups"),
+        ((x, y[:5], names), "pairs, not 20 real and 5 generated"),
+        ((x, y[:, :2], names), "columns"),
+        ((x[:1], y[:1], names[:1]), "at least 2 rows"),
+        ((x, np.where(y > 1.0, np.inf, y), names), "NaN or Inf"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FrechetJackknife(*arguments)
+    for measure in (FrechetJackknife(x, y, names).interval, FrechetJackknife(x, y, names).limit):
+        with pytest.raises(ValueError, match="level"):
+            measure(1.0)
 
 
 def test_flags() -> None:

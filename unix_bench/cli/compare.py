@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from unix_bench.cli.group import main
-from unix_bench.cli.options import FOLDER, json_option, quiet_option, results_option, settings_from
-from unix_bench.cli.output import show_table
+from unix_bench.cli.options import FOLDER, json_option, progress_option, results_option, settings_from
+from unix_bench.cli.output import show_progress, show_table
 from unix_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, metavar="FILE.html", help="Write the page there too.")
 @click.option("--common", is_flag=True, help="Compare runs over different studies on those that both have.")
 @results_option
-@quiet_option
+@progress_option
 @json_option
 def compare(
-    run_a: str, run_b: str, out: Path | None, common: bool, results: Path | None, quiet: bool, as_json: bool
+    run_a: str, run_b: str, out: Path | None, common: bool, results: Path | None, progress: str, as_json: bool
 ) -> None:
     """Hold two runs of one task against each other: differences, intervals, and the samples that changed most.
 
@@ -38,8 +38,9 @@ def compare(
     from unix_bench.compare import json_of, keep, match, outside, read_drawn, write_page
     from unix_bench.tables.comparison import as_document, print_comparison
 
-    matched = match(run_a, run_b, settings, common, quiet)
-    found = compare_runs(matched, read_drawn(matched, settings, quiet))
+    show_progress(progress)
+    matched = match(run_a, run_b, settings, common)
+    found = compare_runs(matched, read_drawn(matched, settings))
     page = keep(found, matched)
     left_out = write_page(found, matched, out) if out is not None else False
     shown = outside(found, matched)
@@ -66,7 +67,7 @@ def compare(
     help="Append a summary in Markdown.  [default: $GITHUB_STEP_SUMMARY, if set]",
 )
 @results_option
-@quiet_option
+@progress_option
 @json_option
 def gate(
     candidate: str,
@@ -76,7 +77,7 @@ def gate(
     junit: Path | None,
     summary: Path | None,
     results: Path | None,
-    quiet: bool,
+    progress: str,
     as_json: bool,
 ) -> None:
     """Say whether a checkpoint may pass: exit 0 pass, 1 fail, 2 wrong use, 3 cannot tell.
@@ -91,7 +92,8 @@ def gate(
     for place in (junit, summary):
         if place is not None and place.is_dir():
             raise UserError(f"{place} is a folder: name a file")
-    found = rules.gate(candidate, against, policy, settings, quiet)
+    show_progress(progress)
+    found = rules.gate(candidate, against, policy, settings)
     code = {"pass": 0, "fail": 1, "inconclusive": {"ok": 0, "fail": 1, None: 3}[inconclusive]}[found.outcome]
     if junit is not None:
         write_atomic(junit, rules.junit(found, inconclusive == "fail"))

@@ -12,6 +12,7 @@ from unix_bench import __version__
 from unix_bench.errors import UserError, unknown_name
 
 INTERRUPTED = 130
+OFFLINE_BY_DEFAULT = "unix_bench.offline_by_default"  # in a context: the hub is kept out by us, not by the user
 
 
 class Bench(click.Group):
@@ -41,5 +42,6 @@ def main() -> None:
     Begin with: unix-bench run --model unix --task generation --per-pathology
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's word: end as Ctrl-C does, resumable
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched while a benchmark runs
+    click.get_current_context().meta[OFFLINE_BY_DEFAULT] = "HF_HUB_OFFLINE" not in os.environ
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched while a benchmark runs; see `weights fetch`
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")

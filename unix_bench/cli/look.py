@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from unix_bench.cli.group import main
-from unix_bench.cli.options import json_option, quiet_option, results_option, settings_from
-from unix_bench.cli.output import show_table
+from unix_bench.cli.options import json_option, progress_option, results_option, settings_from
+from unix_bench.cli.output import show_progress, show_table
 
 
 @main.command("list")
@@ -20,7 +20,7 @@ def list_(what: str, results: Path | None, as_json: bool) -> None:
     """List models, tasks, data sets, metrics or runs."""
     from unix_bench.listings import listing
 
-    show_table(listing(what, settings_from(results=results)), as_json)
+    show_table(listing(what, settings_from(results=results), whole=as_json), as_json)
 
 
 @main.group("data")
@@ -31,13 +31,14 @@ def data_group() -> None:
 @data_group.command("check")
 @click.argument("reference", metavar="NAME|PATH")
 @click.option("--task", default="report", show_default=True, help="Whose set of that name.")
-@quiet_option
+@progress_option
 @json_option
-def data_check(reference: str, task: str, quiet: bool, as_json: bool) -> None:
+def data_check(reference: str, task: str, progress: str, as_json: bool) -> None:
     """Open every image, hold the rows against each other, and print both digests; exit 1 if there are errors."""
     from unix_bench.inspect_data import check_data
 
-    found = check_data(reference, task, settings_from(), quiet)
+    show_progress(progress)
+    found = check_data(reference, task, settings_from())
     if as_json:
         from dataclasses import asdict
 

@@ -22,12 +22,23 @@ def admits_bad_images(on_error: str | None, protocol: str | None) -> bool:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
 results_option = click.option("--results", type=FOLDER, help="Folder of the runs.  [default: results/runs]")
-quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 task_option = click.option("--task", help="report (or understanding), generation or probe.")
 data_option = click.option("--data", help="Name of a data set, or a folder with a manifest.csv.", metavar="NAME|PATH")
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N eligible studies.", metavar="N"
 )
+
+
+def progress_option(command: Any) -> Any:
+    """`--progress`, and `--quiet` for none of it."""
+    shown = click.option(
+        "--progress",
+        type=click.Choice(["auto", "json", "none"]),
+        default="auto",
+        show_default=True,
+        help="On standard error. auto: a bar on a terminal, a few lines in a log; json: an object a line.",
+    )
+    return shown(click.option("--quiet", "progress", flag_value="none", help="No progress.")(command))
 
 
 def scoring_options(command: Any) -> Any:
@@ -70,7 +81,11 @@ def scoring_options(command: Any) -> Any:
             metavar="METRIC",
             help="Exit 2 unless this metric, or all whose names begin so, can be computed (chexbert, kd_raddino, ...).",
         ),
-        click.option("--allow-external", is_flag=True, help="Run the commands that cards of your own metrics name."),
+        click.option(
+            "--allow-external",
+            is_flag=True,
+            help="Run the commands that cards of models, or of your own metrics, name.",
+        ),
     )
     for option in options:
         command = option(command)

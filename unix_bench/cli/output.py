@@ -24,6 +24,13 @@ def print_json(results: list[Results]) -> None:
     click.echo(objects[0] if len(objects) == 1 else "[" + ",\n".join(objects) + "]")
 
 
+def show_progress(style: str) -> None:
+    """Show progress in this style until the command is over."""
+    from unix_bench.execution import progress_as
+
+    click.get_current_context().with_resource(progress_as(style))  # type: ignore[arg-type]
+
+
 def show_table(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Rows that share their keys."""
     if as_json:

@@ -1,4 +1,4 @@
-"""`run`, `score`, `show`."""
+"""`run` and `score`: predictions, and numbers from them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from unix_bench.cli.options import (
     data_option,
     json_option,
     limit_option,
-    quiet_option,
+    progress_option,
     results_option,
     scoring_options,
     settings_from,
     task_option,
 )
-from unix_bench.cli.output import print_json, print_one, show_table
+from unix_bench.cli.output import print_json, print_one, show_progress, show_table
 from unix_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from unix_bench.records import Results
+    from unix_bench.records import Results, RunFolder
     from unix_bench.settings import Settings
 
 
@@ -46,11 +46,26 @@ if TYPE_CHECKING:
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I.")
 @click.option("--dtype", default="auto", show_default=True, help="auto, float32 or bfloat16.")
 @click.option("--deterministic", is_flag=True, help="float32 and deterministic kernels only.")
+@click.option(
+    "--executor",
+    type=click.Choice(["inline", "process", "ray"]),
+    help="Who predicts: this process, processes of this machine, or Ray actors.  [default: process on several GPUs, "
+    "else inline]",
+)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="How many.  [default: one a GPU]")
+@click.option("--shard", metavar="I/N", help="Only every N-th batch, from the I-th on; `unix-bench merge` joins them.")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="A batch that takes longer counts as hung.  [default: 20 times the slowest, at least 600]",
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting of the model's card.")
 @scoring_options
 @results_option
 @click.option("--dry-run", is_flag=True, help="Check everything and show what would be run.")
-@quiet_option
+@progress_option
 @json_option
 def run(
     models: tuple[str, ...],
@@ -63,6 +78,8 @@ def run(
     results: Path | None,
     dry_run: bool,
     as_json: bool,
+    progress: str,
+    shard: str | None,
     **options: Any,
 ) -> None:
     """Predict and score. A finished run is not predicted again; an interrupted one goes on."""
@@ -74,7 +91,9 @@ def run(
     from unix_bench.score import check_outcome
 
     scoring = _score_options(on_error, options)
-    names = ("subset", "limit", "batch_size", "device", "dtype", "deterministic", "quiet")
+    names = ("subset", "limit", "batch_size", "device", "dtype", "deterministic", "executor", "workers", "deadline_s")
+    part = _shard(shard, seeds)
+    show_progress(progress)
     wanted = [
         PredictOptions(
             model,
@@ -85,6 +104,8 @@ def run(
             overrides=_pairs(overrides),
             skip_bad_images=admits_bad_images(on_error, options["protocol"]),
             stop_at_failure=on_error == "fail",
+            shard=part,
+            allow_external=options["allow_external"],
             **{name: options[name] for name in names},
         )
         for model in models
@@ -100,8 +121,11 @@ def run(
         if not as_json:
             print_one(results)
 
+    def show_shard(folder: RunFolder) -> None:
+        click.echo(f"shard {shard} is done: {folder.path}; `unix-bench merge` joins them when all are", err=True)
+
     try:
-        benchmark(wanted, scoring, settings, show_results)
+        benchmark(wanted, scoring, settings, show_results, show_shard)
     finally:  # what is done is shown, also where a later model fails
         if as_json and done and (seeds is None or len(done) < len(wanted)):
             print_json(done)
@@ -123,7 +147,7 @@ def run(
 @limit_option
 @scoring_options
 @results_option
-@quiet_option
+@progress_option
 @json_option
 def score(
     run_reference: str | None,
@@ -134,6 +158,7 @@ def score(
     on_error: str | None,
     results: Path | None,
     as_json: bool,
+    progress: str,
     **options: Any,
 ) -> None:
     """Score a run again in another way, or a file of predictions; nothing is predicted.
@@ -148,11 +173,12 @@ def score(
     from unix_bench.score import check_outcome
     from unix_bench.score import score as score_run
 
+    show_progress(progress)
     if predictions is not None:
         if task is None or data is None:
             raise UserError("--predictions needs --task and --data: say what was predicted, and for which studies")
         skip = admits_bad_images(on_error, options["protocol"])
-        found = import_predictions(predictions, task, data, limit, skip, settings, options["quiet"])
+        found = import_predictions(predictions, task, data, limit, skip, settings)
     else:
         if task is not None or data is not None or limit is not None:
             raise UserError(
@@ -161,29 +187,30 @@ def score(
         found, protocol = find_run(run_reference or "", settings.results)
         options["protocol"] = options["protocol"] or protocol
     scoring = _score_options(on_error, options)
-    scored = score_run(found, scoring, settings)
+    with found:
+        scored = score_run(found, scoring, settings)
     print_json([scored]) if as_json else print_one(scored)
     check_outcome(scored, scoring)
-
-
-@main.command()
-@click.argument("run_reference", metavar="RUN")
-@results_option
-@json_option
-def show(run_reference: str, results: Path | None, as_json: bool) -> None:
-    """Print the results of a run: the newest scoring, or ID:PROTOCOL's."""
-    settings = settings_from(results=results)
-    from unix_bench.records import find_results
-
-    found = find_results(run_reference, settings.results)
-    print_json([found]) if as_json else print_one(found)
 
 
 def _score_options(on_error: str | None, options: dict[str, Any]) -> Any:
     from unix_bench.score import ScoreOptions
 
-    names = ("protocol", "per_pathology", "uncertain", "max_failed", "require", "allow_external", "quiet")
+    names = ("protocol", "per_pathology", "uncertain", "max_failed", "require", "allow_external")
     return ScoreOptions(on_error=on_error, **{name: options[name] for name in names})  # type: ignore[arg-type]
+
+
+def _shard(text: str | None, seeds: int | None) -> Any:
+    from unix_bench.spec import Shard
+
+    if text is None:
+        return None
+    if seeds is not None:
+        raise UserError("--shard and --seeds do not go together: run the shards of one --seed after the other")
+    try:
+        return Shard.parse(text)
+    except ValueError as error:
+        raise UserError(f"--shard {error}") from error
 
 
 def _pairs(overrides: tuple[str, ...]) -> dict[str, str]:

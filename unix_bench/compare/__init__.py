@@ -10,7 +10,6 @@ from typing import Any
 from unix_bench.compare.changed import changed_samples
 from unix_bench.compare.differences import Pairs, differences, patients
 from unix_bench.compare.drawn import Drawn, judged_by, read_drawn
-from unix_bench.compare.measures import measures_of
 from unix_bench.compare.sides import Matched, NotComparable, Side, match
 from unix_bench.records import write_atomic
 from unix_bench.tables.comparison import Comparison, SideFacts, as_document, comparison_page, redacted
@@ -68,9 +67,8 @@ def compare(matched: Matched, drawn: Mapping[str, Drawn], samples: bool = True) 
 
 def paired_measures(matched: Matched) -> Pairs:
     """Metric -> measure of run a and of run b, over the studies of both."""
-    names = list(dict.fromkeys(m.name for side in (matched.a, matched.b) for m in side.results.metrics))
-    both = [measures_of(side.columns(matched.ids), matched.protocol, names) for side in (matched.a, matched.b)]
-    return {name: (both[0][name], both[1][name]) for name in both[0] if name in both[1]}
+    a, b = (matched.scoring.measures(side.columns(matched.ids)) for side in (matched.a, matched.b))
+    return {name: (measure, b[name]) for name, measure in a.items() if name in b}
 
 
 def _facts(side: Side) -> SideFacts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unix_bench.compare.drawn import Drawn
-from unix_bench.compare.measures import PREDICTED, REFERENCE, Columns, labellers, labels, numbers
 from unix_bench.compare.sides import Matched
 from unix_bench.data import FINDINGS, open_image
 from unix_bench.scoring.metrics import metric_card
@@ -21,6 +20,8 @@ MOST = 12
 THUMB = 224  # pixels of a thumbnail's long side
 CRITERIA = ("radgraph_f1_partial", "rouge_l", "alignment_biovilt")
 SAID = ("not mentioned", "present", "absent", "uncertain")
+PREDICTED, REFERENCE = "_predicted", "_reference"  # ends of the columns of labels, which begin with the labeller
+Columns = Mapping[str, Sequence[object]]
 Scores = NDArray[np.float64]
 
 
@@ -60,13 +61,17 @@ def _criterion(a: Columns, b: Columns, drawn: Mapping[str, Drawn]) -> tuple[str 
     for name in CRITERIA:
         if name in a and name in b:
             card = metric_card(name)
-            return card.title, card.better == "lower", numbers(a[name]), numbers(b[name])
+            return card.title, card.better == "lower", _numbers(a[name]), _numbers(b[name])
     if "report_nats" in a and "report_nats" in b:
-        first, second = (numbers(side["report_nats"]) / numbers(side["report_tokens"]) for side in (a, b))
+        first, second = (_numbers(side["report_nats"]) / _numbers(side["report_tokens"]) for side in (a, b))
         return "report loss a token", True, first, second
     for column, images in drawn.items():
         return f"likeness to the real image of the study ({column})", False, *images.likeness
     return None, False, np.empty(0), np.empty(0)
+
+
+def _numbers(column: Sequence[object]) -> Scores:
+    return np.asarray(column, dtype=np.float64)  # NaN for None
 
 
 def _reports(matched: Matched, index: int) -> tuple[str, str, str] | None:
@@ -78,9 +83,9 @@ def _reports(matched: Matched, index: int) -> tuple[str, str, str] | None:
 
 def _findings(a: Columns, b: Columns, index: int) -> tuple[FindingChange, ...]:
     """Findings on which the two reports differ, as the first labeller reads them."""
-    for labeller in labellers(a):
-        first, second = (labels(side, labeller, PREDICTED)[index] for side in (a, b))
-        reference = labels(a, labeller, REFERENCE)[index]
+    for labeller in sorted(name.removesuffix(PREDICTED) for name in a if name.endswith(PREDICTED)):
+        first, second = (np.asarray(side[labeller + PREDICTED][index], dtype=np.int8) for side in (a, b))
+        reference = np.asarray(a[labeller + REFERENCE][index], dtype=np.int8)
         return tuple(
             FindingChange(FINDINGS[place], SAID[first[place]], SAID[second[place]], SAID[reference[place]])
             for place in np.flatnonzero(first != second).tolist()

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from unix_bench.compare.drawn import Drawn, judged_by
-from unix_bench.compare.measures import shown_value
 from unix_bench.compare.sides import Matched
 from unix_bench.protocols import Row
-from unix_bench.protocols.base import patient_of
 from unix_bench.records import Metric, Results
 from unix_bench.scoring.metrics import metric_card
 from unix_bench.scoring.statistics import (
@@ -49,7 +47,7 @@ def differences(matched: Matched, measures: Pairs, drawn: Mapping[str, Drawn]) -
 def patients(matched: Matched, row: Row) -> list[str]:
     """Of a row's pairs: what is resampled."""
     pairs = matched.pairs(matched.a)
-    return [patient_of(pairs[index].study) for index in row.members]
+    return [pairs[index].patient for index in row.members]
 
 
 def _by_pathology(a: Results, b: Results) -> dict[str | None, tuple[dict[str, Metric], dict[str, Metric]]]:
@@ -78,7 +76,7 @@ def _one(
         return replace(empty, note=reason or row.why_empty)
     if name in measures:
         a, b = (measure.of_members(row.members) for measure in measures[name])
-        shown = shown_value(name, matched.protocol, a), shown_value(name, matched.protocol, b)
+        shown = _shown(a), _shown(b)
         if None in shown:
             return replace(empty, a=shown[0], b=shown[1], note=reason)
         return _judged(replace(empty, a=shown[0], b=shown[1]), _tested(name, a, b, patients(matched, row)))
@@ -93,6 +91,11 @@ def _one(
     if not matched.whole:
         return replace(empty, a=a_value, b=b_value, note=OTHER_STUDIES)
     return replace(empty, a=a_value, b=b_value, difference=a_value - b_value, note=NO_TEST)
+
+
+def _shown(measure: Measure) -> float | None:
+    value = measure.shown()
+    return value if math.isfinite(value) else None
 
 
 def _tested(name: str, a: Measure, b: Measure, clusters: Sequence[str]) -> Difference:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from unix_bench.compare.sides import Matched, Side
+from unix_bench.compare.sides import Matched
 from unix_bench.execution import ProgressLine
-from unix_bench.features import Encoder
-from unix_bench.features.geometry import PAD_SQUARE, SQUASH_299
-from unix_bench.protocols.generation.base import FeatureReader
-from unix_bench.protocols.generation.encoders import judge, medsiglip
-from unix_bench.protocols.generation.scoring import GenerationScoring
-from unix_bench.protocols.metered import Absent
+from unix_bench.features import Encoder, FeatureStore
+from unix_bench.protocols import Pair
+from unix_bench.records import RunFolder
 from unix_bench.scoring.image import FeatureTable, KernelSums
 from unix_bench.settings import Settings
 
@@ -40,34 +38,29 @@ class Drawn:
         return self.a.kernel_sums(self.patients, members), self.b.kernel_sums(self.patients, members)
 
 
-def read_drawn(matched: Matched, settings: Settings, quiet: bool) -> dict[str, Drawn]:
-    """Features of both runs by the column of the encoder, as protocol `sound` judges; else nothing.
+def read_drawn(matched: Matched, settings: Settings) -> dict[str, Drawn]:
+    """Features of both runs by the column of each encoder that judges them; nothing where none does.
 
-    The published protocol's kernel distance is a mean over shards, rounded, and has no paired test.
+    Raises:
+        UserError: An image or an encoder's weights cannot be read.
     """
-    if matched.protocol != "sound" or not isinstance(matched.scoring, GenerationScoring):
-        return {}
-    found = [judge(settings, PAD_SQUARE), judge(settings, SQUASH_299), medsiglip(settings)]
-    reader = FeatureReader(settings, lambda label, total: ProgressLine(label, total, quiet))
-    return {
-        encoder.column: _read(matched, matched.scoring, encoder, reader)
-        for encoder in found
-        if not isinstance(encoder, Absent)
-    }
+    store = FeatureStore.of(settings)
+    return {encoder.column: _read(matched, encoder, store, settings.cache) for encoder in matched.scoring.judges}
 
 
-def _read(matched: Matched, scoring: GenerationScoring, encoder: Encoder, reader: FeatureReader) -> Drawn:
-    def drawings(side: Side) -> tuple[FeatureTable, NDArray[np.float64]]:
-        drawn = scoring.drawings(side.run, matched.pairs(side))
-        # The real images of run a's data on both sides: the same studies, and one set to be compared with.
-        both = reader.images([*real, *drawn.generated], encoder)
-        x, y = both[: len(real)], both[len(real) :]
-        return FeatureTable(x, y), -np.linalg.norm(y.astype(np.float64) - x, axis=1)
+def _read(matched: Matched, encoder: Encoder, store: FeatureStore, cache: Path) -> Drawn:
+    a, b = (matched.pairs(side) for side in (matched.a, matched.b))
+    drawn = (_images(matched.a.run, a), _images(matched.b.run, b))
+    # The real images of run a's data on both sides: the same studies, and one set to be compared with.
+    paths = [*(pair.study.reference.image for pair in a), *drawn[0], *drawn[1]]
+    with ProgressLine(f"features of {encoder.column}", len(paths)) as line:
+        real, first, second = np.split(store.features(paths, encoder, cache, line.advance), 3)
+    own = tuple(-np.linalg.norm(each.astype(np.float64) - real, axis=1) for each in (first, second))
+    return Drawn(FeatureTable(real, first), FeatureTable(real, second), [pair.patient for pair in a], (own[0], own[1]))
 
-    first = scoring.drawings(matched.a.run, matched.pairs(matched.a))
-    real = first.real
-    (a, own_a), (b, own_b) = drawings(matched.a), drawings(matched.b)
-    return Drawn(a, b, first.patients, (own_a, own_b))
+
+def _images(run: RunFolder, pairs: Sequence[Pair]) -> list[Path]:
+    return [run.path / (pair.sample.image or "") for pair in pairs]
 
 
 def judged_by(name: str, drawn: Mapping[str, Drawn]) -> Drawn | None:

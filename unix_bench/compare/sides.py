@@ -78,7 +78,7 @@ class Matched:
         return [side.pairs[identity] for identity in self.ids]
 
 
-def match(reference_a: str, reference_b: str, settings: Settings, common: bool = False, quiet: bool = False) -> Matched:
+def match(reference_a: str, reference_b: str, settings: Settings, common: bool = False) -> Matched:
     """Find two runs, score them alike where they are not, and pair their studies.
 
     Args:
@@ -86,7 +86,6 @@ def match(reference_a: str, reference_b: str, settings: Settings, common: bool =
         reference_b: Likewise.
         settings: Where runs, data and weights are.
         common: Runs over different studies are compared on those that both have.
-        quiet: No progress.
 
     Raises:
         NotComparable: Another state of the data or another protocol was asked for, or nothing of run a could be scored.
@@ -98,10 +97,10 @@ def match(reference_a: str, reference_b: str, settings: Settings, common: bool =
     if protocol_a and protocol_b and protocol_a != protocol_b:
         raise NotComparable(f"protocols differ: {protocol_a} of {run_a.id}, {protocol_b} of {run_b.id}: name one")
     protocol = choose_protocol(task, protocol_a or protocol_b)
-    options = ScoreOptions(protocol=protocol, per_pathology=True, quiet=quiet)
+    options = ScoreOptions(protocol=protocol, per_pathology=True)
     data = open_data(run_a.record().data_path, task.sets, settings)
     scoring = scoring_for(task, protocol, None, False, settings)
-    a, b = (_side(run, score(run, options, settings), scoring, data) for run in (run_a, run_b))
+    a, b = (_side(run, _scored(run, options, settings), scoring, data) for run in (run_a, run_b))
     notes = _notes(a, b)
     asked_a, asked_b = set(a.table.index), set(b.table.index)
     if asked_a != asked_b:
@@ -150,6 +149,11 @@ def _same_task(a: RunRecord, b: RunRecord) -> TaskCard:
     return registry.task(str(first["task"]))
 
 
+def _scored(run: RunFolder, options: ScoreOptions, settings: Settings) -> Results:
+    with run:
+        return score(run, options, settings)
+
+
 def _side(run: RunFolder, results: Results, scoring: Scoring, data: DataSet) -> Side:
     import pandas as pd
 
@@ -171,7 +175,10 @@ def _notes(a: Side, b: Side) -> list[str]:
     notes = []
     if a.record.pixel_digest != b.record.pixel_digest:
         notes.append("WARNING: the pixels of the images that the two runs began with differ.")
-    for key, words in (("instruments", "measured with different instruments"), ("training", "different training sets")):
+    for key, words in (
+        ("instruments", "measured with different instruments"),
+        ("training", "scored with different training sets"),
+    ):
         if a.results.score_spec[key] != b.results.score_spec[key]:
             notes.append(f"WARNING: the runs were {words}.")
     return notes

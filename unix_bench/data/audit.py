@@ -12,11 +12,11 @@ from typing import Literal
 from unix_bench.data.check import check_images
 from unix_bench.data.study import FINDINGS, DataSet, Study
 
-SHOWN = 20  # rows that one finding lists
+SHOWN = 20  # rows that one remark lists
 
 
 @dataclass(frozen=True)
-class Finding:
+class Remark:
     """One thing a user should know; an error means that the set cannot be trusted as it is."""
 
     level: Literal["error", "warning", "note"]
@@ -27,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All that was found, and the two digests."""
+    """All remarks, and the two digests."""
 
     name: str
     studies: int
@@ -35,11 +35,11 @@ class Audit:
     pixel_digest: str
     sizes: str
     modes: dict[str, int]
-    findings: list[Finding]
+    remarks: list[Remark]
 
     @property
     def sound(self) -> bool:
-        return not any(finding.level == "error" for finding in self.findings)
+        return not any(remark.level == "error" for remark in self.remarks)
 
 
 def audit(data: DataSet, cache: Path, advance: Callable[[], None] = lambda: None) -> Audit:
@@ -52,18 +52,18 @@ def audit(data: DataSet, cache: Path, advance: Callable[[], None] = lambda: None
     """
     check = check_images(data.studies, cache, advance)
     by_id = {study.id: study for study in data.studies}
-    findings = [Finding("error", "unreadable image", by_id[one].where, why) for one, why in check.unreadable.items()]
-    findings += [Finding("warning", "set", data.name, note) for note in data.notes]
-    findings += _patients_in_two_splits(data.studies)
+    remarks = [Remark("error", "unreadable image", by_id[one].where, why) for one, why in check.unreadable.items()]
+    remarks += [Remark("warning", "set", data.name, note) for note in data.notes]
+    remarks += _patients_in_two_splits(data.studies)
     digests = ((s, check.opened[s.id].digest) for s in data.studies if s.id in check.opened)
-    findings += _same("duplicate image", "the same file contents", digests)
-    findings += _same("duplicate prompt", "the same prompt", ((s, s.inputs.prompt) for s in data.studies), level="note")
+    remarks += _same("duplicate image", "the same file contents", digests)
+    remarks += _same("duplicate prompt", "the same prompt", ((s, s.inputs.prompt) for s in data.studies), level="note")
     for what, text, lacking in (
         ("missing report", "no reference report", [s for s in data.studies if s.reference.report is None]),
         ("missing prompt", "no prompt", [s for s in data.studies if s.inputs.prompt is None]),
         ("no labels", "no label of the 14", [s for s in data.studies if not s.reference.labels]),
     ):
-        findings += _as_one(what, text, lacking)
+        remarks += _as_one(what, text, lacking)
     sizes = [(image.width, image.height) for image in check.opened.values()]
     return Audit(
         name=data.name,
@@ -72,11 +72,11 @@ def audit(data: DataSet, cache: Path, advance: Callable[[], None] = lambda: None
         pixel_digest=check.pixel_digest,
         sizes=_sizes(sizes),
         modes=dict(Counter(image.mode for image in check.opened.values())),
-        findings=findings,
+        remarks=remarks,
     )
 
 
-def _patients_in_two_splits(studies: Iterable[Study]) -> list[Finding]:
+def _patients_in_two_splits(studies: Iterable[Study]) -> list[Remark]:
     splits: dict[str, set[str]] = defaultdict(set)
     first: dict[str, Study] = {}
     for study in studies:
@@ -84,7 +84,7 @@ def _patients_in_two_splits(studies: Iterable[Study]) -> list[Finding]:
             splits[study.patient_id].add(study.split)
             first.setdefault(study.patient_id, study)
     return [
-        Finding("error", "patient in two splits", first[one].where, f"patient {one} is in {', '.join(sorted(names))}")
+        Remark("error", "patient in two splits", first[one].where, f"patient {one} is in {', '.join(sorted(names))}")
         for one, names in splits.items()
         if len(names) > 1
     ]
@@ -92,14 +92,14 @@ def _patients_in_two_splits(studies: Iterable[Study]) -> list[Finding]:
 
 def _same(
     what: str, text: str, keyed: Iterable[tuple[Study, str | None]], level: Literal["warning", "note"] = "warning"
-) -> list[Finding]:
+) -> list[Remark]:
     """Studies that share a key that should be their own."""
     groups: dict[str, list[Study]] = defaultdict(list)
     for study, key in keyed:
         if key is not None:
             groups[key].append(study)
     return [
-        Finding(level, what, group[0].where, f"{text} as {_rows(group[1:])}")
+        Remark(level, what, group[0].where, f"{text} as {_rows(group[1:])}")
         for group in groups.values()
         if len(group) > 1
     ]
@@ -111,11 +111,11 @@ def _rows(studies: list[Study]) -> str:
     return rows + (f" and {len(studies) - SHOWN} more" if len(studies) > SHOWN else "")
 
 
-def _as_one(what: str, text: str, studies: list[Study]) -> list[Finding]:
+def _as_one(what: str, text: str, studies: list[Study]) -> list[Remark]:
     """One note for all of them: they are many, and no mistake."""
     if not studies:
         return []
-    return [Finding("note", what, studies[0].where, f"{text}: {len(studies)} studies, this one the first")]
+    return [Remark("note", what, studies[0].where, f"{text}: {len(studies)} studies, this one the first")]
 
 
 def _sizes(sizes: list[tuple[int, int]]) -> str:

@@ -29,6 +29,7 @@ from unix_bench.features.encoder import Encoder
 from unix_bench.features.entries import DamagedEntry, read_entry, shrink, write_entry
 from unix_bench.features.geometry import PUBLISHED_SIDE
 from unix_bench.features.memory import remembered
+from unix_bench.settings import Settings
 from unix_bench.weights import digest_file
 
 LAYOUT = "1"  # raised whenever code that opens or encodes images changes a feature
@@ -70,6 +71,11 @@ class FeatureStore:
         self.passes = 0
         self._place, self._limit = place, limit
         self._writable = True
+
+    @classmethod
+    def of(cls, settings: Settings) -> FeatureStore:
+        """The store in the cache that the settings name."""
+        return cls(settings.cache / "features", int(settings.cache_limit * 1e9))
 
     def features(
         self,

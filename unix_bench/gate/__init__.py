@@ -46,7 +46,7 @@ __all__ = [
 SEED = 0
 
 
-def gate(candidate: str, baseline: str, policy: Path | None, settings: Settings, quiet: bool = False) -> GateResult:
+def gate(candidate: str, baseline: str, policy: Path | None, settings: Settings) -> GateResult:
     """Hold a candidate against a baseline.
 
     Args:
@@ -54,7 +54,6 @@ def gate(candidate: str, baseline: str, policy: Path | None, settings: Settings,
         baseline: Likewise.
         policy: The user's policy; None: the bundled one of the task.
         settings: Where runs, data and weights are.
-        quiet: No progress.
 
     Raises:
         UserError: A run or the policy cannot be used, the baseline predicted nothing, or the runs are over different
@@ -68,11 +67,11 @@ def gate(candidate: str, baseline: str, policy: Path | None, settings: Settings,
             raise UserError(f"{before.id} has no prediction to hold anything against: take another baseline")
         if not _predicted(run):
             raise NotComparable(f"{run.id} has no prediction that could be scored")
-        matched = match(candidate, baseline, settings, quiet=quiet)
+        matched = match(candidate, baseline, settings)
     except NotComparable as error:
         case = Case(PRECONDITION, None, "fail", str(error), 0)
         return GateResult("fail", task, None, None, 0, rules.alpha, None, None, (), (case,))
-    drawn = read_drawn(matched, settings, quiet)
+    drawn = read_drawn(matched, settings)
     compared = compare(matched, drawn, samples=False)
     primaries, stand_ins = _primaries(matched, rules, drawn, compared)
     decisive = {case.metric for case in primaries}

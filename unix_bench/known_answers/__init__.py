@@ -7,7 +7,8 @@ So where every file is the published one and a behaviour is wrong, the question 
 
 from unix_bench.known_answers.answer import Answer
 from unix_bench.known_answers.biovil_t import ask_biovil_t
+from unix_bench.known_answers.external import ask_model
 from unix_bench.known_answers.rad_dino import ask_rad_dino
 from unix_bench.known_answers.reports import ask_chexbert, ask_radgraph
 
-__all__ = ["Answer", "ask_biovil_t", "ask_chexbert", "ask_rad_dino", "ask_radgraph"]
+__all__ = ["Answer", "ask_biovil_t", "ask_chexbert", "ask_model", "ask_rad_dino", "ask_radgraph"]

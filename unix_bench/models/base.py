@@ -9,6 +9,8 @@ from typing import Any, Protocol, Self
 
 from PIL import Image
 
+from unix_bench.cards import ModelCard
+
 
 @dataclass(frozen=True)
 class ReportRequest:
@@ -63,7 +65,9 @@ class PairLosses:
 
 
 class Loadable(Protocol):
-    """The class a registered family names.
+    """The class a registered family names; a card says which model of the family is meant.
+
+    `model_family` sees to it that nothing is missing.
 
     Attributes:
         demo_version: Changes whenever its demo weights do.
@@ -72,7 +76,9 @@ class Loadable(Protocol):
     demo_version: str
 
     @classmethod
-    def complete_settings(cls, directory: Path, kind: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    def complete_settings(
+        cls, directory: Path, card: ModelCard, kind: str, stated: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Check the settings of a run and add what the weights decide; `kind` is the task card's.
 
         Raises:
@@ -80,7 +86,7 @@ class Loadable(Protocol):
         """
 
     @classmethod
-    def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
+    def load(cls, directory: Path, card: ModelCard, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
         """Load the model from its weights directory.
 
         Raises:
@@ -88,12 +94,16 @@ class Loadable(Protocol):
         """
 
     @classmethod
-    def check_weights(cls, directory: Path) -> None:
+    def check_weights(cls, directory: Path, card: ModelCard) -> None:
         """See from the files' headers whether `load` would work; raises as it does."""
 
     @staticmethod
-    def write_demo_weights(directory: Path) -> None:
-        """Write a tiny stand-in in the layout of the real weights, under a name of its own."""
+    def write_demo_weights(directory: Path, card: ModelCard) -> None:
+        """Make the directory and write a tiny random stand-in into it, in the layout of the real weights.
+
+        Raises:
+            UserError: There can be none.
+        """
 
 
 class ReportWriter(Protocol):

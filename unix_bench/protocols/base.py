@@ -8,11 +8,14 @@ from typing import Protocol
 
 from unix_bench.data import FINDINGS, Study
 from unix_bench.execution import ProgressLine
+from unix_bench.features import Encoder
 from unix_bench.records import RunFolder, Sample
+from unix_bench.scoring.statistics import Measure
 from unix_bench.spec import OnError, Uncertain
 
 Samples = Mapping[str, Sample]  # by id, in the order of their file
 NewLine = Callable[[str, int], ProgressLine]  # label, number of items
+Columns = Mapping[str, Sequence[object]]  # of `samples.parquet`: what each pair has of its own
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,11 @@ class Pair:
 
     study: Study
     sample: Sample
+
+    @property
+    def patient(self) -> str:
+        """Whose study it is, as far as the data says: what is resampled."""
+        return patient_of(self.study)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ class Scored:
     """
 
     rows: list[list[Value]]
-    per_sample: Mapping[str, Sequence[object]]
+    per_sample: Columns
     failed: Mapping[str, str] = field(default_factory=dict)
     ranking: Ranking | None = None
 
@@ -123,6 +131,10 @@ class Scoring(Protocol):
     def stand_in(self) -> bool:
         """Do all its numbers come from a stand-in? That stamps the results `demo`."""
 
+    @property
+    def judges(self) -> Sequence[Encoder]:
+        """The encoders behind its kernel distances, as far as two runs' can be tested against each other."""
+
     def why_not(self, metric: str) -> str | None:
         """Why a metric cannot be computed here, as far as is known beforehand; None if it can.
 
@@ -150,6 +162,13 @@ class Scoring(Protocol):
 
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
         """Compute every metric of the protocol for every row."""
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        """Each metric that follows from what the pairs have of their own, as `score` measured it.
+
+        Args:
+            columns: What `score` gave of each pair, or of some of the pairs.
+        """
 
 
 def covers(required: str, metric: str) -> bool:

@@ -6,7 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from unix_bench.protocols.base import Pair, Row, covers, labelled_rows
+import numpy as np
+from numpy.typing import NDArray
+
+from unix_bench.features import Encoder
+from unix_bench.protocols.base import Columns, Pair, Row, covers, labelled_rows
+from unix_bench.scoring.statistics import Measure, mean_of
 from unix_bench.spec import Uncertain
 
 
@@ -45,6 +50,13 @@ class AnyMeter(Protocol):
     def definition(self, metric: str) -> dict[str, str]:
         """What defines one of its metrics."""
 
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        """Its metrics of pairs from what each pair has of its own; those that only a whole set has are not in it.
+
+        Args:
+            columns: Of `samples.parquet`, for some pairs; where this meter could not measure, its own are not there.
+        """
+
 
 AMeter = TypeVar("AMeter", bound=AnyMeter)
 
@@ -54,6 +66,7 @@ class MeterScoring(Generic[AMeter]):
 
     training: str | None = None
     restricted = False
+    judges: Sequence[Encoder] = ()
 
     def __init__(self, meters: Sequence[AMeter]) -> None:
         self._meters = meters
@@ -73,6 +86,9 @@ class MeterScoring(Generic[AMeter]):
     def definition(self, metric: str) -> dict[str, str]:
         return self._meter(metric).definition(metric)
 
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        return {name: measure for meter in self._meters for name, measure in meter.measures(columns).items()}
+
     def rows(self, pairs: Sequence[Pair], per_pathology: bool, uncertain: Uncertain) -> list[Row]:
         return labelled_rows(pairs, per_pathology, uncertain)
 
@@ -87,3 +103,14 @@ class MeterScoring(Generic[AMeter]):
         if not fitting:
             raise KeyError(metric)
         return (exact or fitting)[0]
+
+
+def numbers(column: Sequence[object]) -> NDArray[np.float64]:
+    """[n] numbers of a column; NaN for None."""
+    return np.asarray(column, dtype=np.float64)
+
+
+def mean_of_column(column: Sequence[object], within: tuple[float, float] = (0.0, 1.0)) -> Measure:
+    """The mean over the pairs that have a number, which lies within a range."""
+    values = numbers(column)
+    return mean_of(values, ~np.isnan(values), within)

@@ -9,9 +9,9 @@ import numpy as np
 
 from unix_bench.data import Study
 from unix_bench.errors import UserError
-from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, Value, patient_of, without_failures
+from unix_bench.protocols.base import Columns, NewLine, Pair, Row, Samples, Scored, Value, patient_of, without_failures
 from unix_bench.protocols.bootstrap import INTERVAL, patient_intervals
-from unix_bench.protocols.metered import MeterScoring
+from unix_bench.protocols.metered import MeterScoring, numbers
 from unix_bench.records import RunFolder
 from unix_bench.scoring.statistics import Measure, image_flags, mean_of
 from unix_bench.spec import OnError
@@ -48,15 +48,17 @@ class LossMeter:
     def definition(self, metric: str) -> dict[str, str]:
         return {**self.defined, "pairs": f"those with a {self.text}", "interval": INTERVAL}
 
-    def measure(self, pairs: Sequence[Pair]) -> Measure:
+    def measures(self, columns: Columns) -> dict[str, Measure]:
         """The loss of a set as sums over pairs, those without it counting nothing."""
-        stated = [pair.sample.losses or {} for pair in pairs]
-        totals = np.array([one.get(self.loss, 0.0) for one in stated])
-        weights = np.array([one.get(self.weight, 0.0) if self.weight else float(self.loss in one) for one in stated])
+        if self.loss not in columns:
+            return {}
+        stated = numbers(columns[self.loss])
+        totals, there = np.nan_to_num(stated), ~np.isnan(stated)
+        weights = np.nan_to_num(numbers(columns[self.weight])) if self.weight else there.astype(np.float64)
         # A loss has no greatest value, and an interval asks for one where all patients agree: twice the worst.
         worst = float(np.divide(totals, weights, out=np.zeros_like(totals), where=weights > 0).max(initial=0.0))
         mean = mean_of(totals, weights > 0, within=(0.0, 2.0 * worst))
-        return replace(mean, parts=np.stack([totals, weights], axis=1))
+        return {self.name: replace(mean, parts=np.stack([totals, weights], axis=1))}
 
 
 class SoundProbe(MeterScoring[LossMeter]):
@@ -93,16 +95,17 @@ class SoundProbe(MeterScoring[LossMeter]):
     def score(self, run: RunFolder, pairs: Sequence[Pair], rows: Sequence[Row], new_line: NewLine) -> Scored:
         names = [name for meter in self._meters for name in (meter.loss, meter.weight) if name]
         columns = {name: [(pair.sample.losses or {}).get(name) for pair in pairs] for name in names}
-        return Scored([self._values(row, pairs) for row in rows], columns)
+        return Scored([self._values(row, pairs, columns) for row in rows], columns)
 
-    def _values(self, row: Row, pairs: Sequence[Pair]) -> list[Value]:
+    def _values(self, row: Row, pairs: Sequence[Pair], columns: Columns) -> list[Value]:
         chosen = [pairs[index] for index in row.members]
         if not chosen:
             return [Value(meter.name, None, row.why_empty) for meter in self._meters]
-        measures = [meter.measure(chosen) for meter in self._meters]
-        bounds = patient_intervals(measures, [patient_of(pair.study) for pair in chosen])
+        own = {name: [column[index] for index in row.members] for name, column in columns.items()}
+        measures = self.measures(own)
+        bounds = patient_intervals(list(measures.values()), [pair.patient for pair in chosen])
         values = []
-        for meter, measure, ci in zip(self._meters, measures, bounds, strict=True):
+        for meter, measure, ci in zip(self._meters, measures.values(), bounds, strict=True):
             counted = [pair.study for pair in chosen if meter.loss in (pair.sample.losses or {})]
             if not counted:
                 values.append(Value(meter.name, None, f"no predicted study of this row has a {meter.text}"))

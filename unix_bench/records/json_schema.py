@@ -9,11 +9,15 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from unix_bench.records.atomic import write_atomic
-from unix_bench.records.schema import Phase, Results, RunRecord, Sample
+from unix_bench.records.schema import Phase, Results, RunRecord, Sample, ShardRecord
 from unix_bench.spec import PredictSpec, ScoreSpec
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-WHOLE: dict[str, type[BaseModel]] = {"run.json": RunRecord, "results.json": Results}  # written with every field
+WHOLE: dict[str, type[BaseModel]] = {  # written with every field
+    "run.json": RunRecord,
+    "results.json": Results,
+    "shard.json": ShardRecord,
+}
 LINES: dict[str, type[BaseModel]] = {"sample.json": Sample, "phase.json": Phase}  # without those that are None
 SPECS: dict[str, Any] = {"predict_spec": PredictSpec, "score_spec": ScoreSpec}
 

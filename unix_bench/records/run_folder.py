@@ -1,9 +1,12 @@
 """The folder of a run.
 
 run.json                     the spec and its origin
-samples-<writer>.jsonl       a line a prediction, appended a batch at a time; the last one of an id counts
+samples-*.jsonl              a line a prediction, appended a batch at a time; the last one of an id counts
 images/<sha256>.png          drawn images, named by content
+lease.json                   who is at work on it, and how far; there only meanwhile
 phases.jsonl                 where time and memory went, appended by every process that works on the run
+shards/<i>-of-<n>/            parts of a run that other processes or machines did, each a folder like this; `shard.json`
+                             says that it is done
 scores/<protocol>-<digest>/  results.json, samples.parquet, figures/
 """
 
@@ -13,54 +16,85 @@ import hashlib
 import io
 import json
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
-from PIL import Image
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from unix_bench.errors import UserError
 from unix_bench.records.atomic import write_atomic, writing_to
+from unix_bench.records.lease import Lease
 from unix_bench.records.migrate import NewerRecord, migrated
-from unix_bench.records.schema import Results, RunRecord, Sample
-from unix_bench.settings import expand
+from unix_bench.records.schema import Results, RunRecord, Sample, ShardRecord
 
 RUN_FILE = "run.json"
 RESULTS_FILE = "results.json"
 SCORES = "scores"
+SHARDS = "shards"
+SHARD_FILE = "shard.json"
 FIGURES = "figures"
-CHOSEN_POLICIES = ("fail", "score-zero")  # for failed predictions, that no protocol has unless a user says so
-WRITER = "0"  # names the samples file of a run that one process writes
+SAMPLES_FILE = "samples-0.jsonl"  # one process at a time writes a run; files of others are read as well
+SYNC_S = 0.5  # lines are written at once, but seen onto the disk at most so often; a power cut has the rest done again
 
 AnyRecord = TypeVar("AnyRecord", bound=BaseModel)
 
+REMEDIES: dict[type[BaseModel], str] = {
+    Results: ": delete that folder and score again",
+    RunRecord: ": delete that file, and the command that made the run makes it again",
+}
+
 
 class RunFolder:
-    """Reads and writes one run."""
+    """Reads and writes one run; `with RunFolder(path) as run: ...` lets go of it at the end.
+
+    Whatever writes takes the run's lease first and keeps it until then, so that no other process writes meanwhile.
+
+    Attributes:
+        lease: Who is at work on the run; tells others how far it is.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.lease = Lease(path)
+        self._synced = 0.0
 
-    @classmethod
-    def create(cls, results: Path, record: RunRecord) -> RunFolder:
-        """Make the folder of a run, or open it where it exists.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def hold(self) -> None:
+        """Keep other processes from working on this run, until `release`.
 
         Raises:
-            UserError: The results folder cannot be written to.
+            UserError: One is at work on it, or took it over from this one; or the folder cannot be written to.
         """
-        folder = cls(results / record.id)
-        if not (folder.path / RUN_FILE).is_file():
-            try:
-                write_atomic(folder.path / RUN_FILE, _as_json(record))
-            except UserError:
-                with suppress(OSError):
-                    folder.path.rmdir()
-                raise
-        return folder
+        self.lease.take()
+
+    def release(self) -> None:
+        """Let others work on the run."""
+        if self._synced:
+            with suppress(OSError, UserError):  # it has been written; the disk will have it sooner or later
+                self._sync()
+        self.lease.release()
+
+    def begin(self, record: RunRecord) -> None:
+        """Write the record of a run, where it has none yet.
+
+        Raises:
+            UserError: The results folder cannot be written to, or another process is at work on the run.
+        """
+        if not (self.path / RUN_FILE).is_file():
+            self.hold()
+            write_atomic(self.path / RUN_FILE, _as_json(record))
 
     @property
     def id(self) -> str:
@@ -88,42 +122,72 @@ class RunFolder:
                 found[sample.id] = sample
         return found
 
-    def append(self, writer: str, samples: Iterable[Sample]) -> None:
-        """Add lines to one writer's file and see them onto the disk; all of them or none.
+    def append(self, samples: Iterable[Sample]) -> None:
+        """Add lines; all of them or none.
 
         Raises:
-            UserError: The disk is full.
+            UserError: The disk is full, or another process is at work on the run.
         """
-        path = self.path / f"samples-{writer}.jsonl"
-        lines = b"".join(_one_line(sample) for sample in samples)
-        with writing_to(self.path), path.open("a+b") as stream:
+        self.hold()
+        lines = b"".join(map(_one_line, samples))
+        with writing_to(self.path), (self.path / SAMPLES_FILE).open("a+b") as stream:
             whole = _end_of_last_line(stream)
-            stream.truncate(whole)
             try:
+                stream.truncate(whole)
                 stream.write(lines)
                 stream.flush()
-                os.fsync(stream.fileno())
             except OSError:
                 stream.truncate(whole)
                 raise
+            if time.monotonic() - self._synced > SYNC_S:
+                os.fsync(stream.fileno())
+                self._synced = time.monotonic()
 
-    def add_image(self, image: Image.Image) -> str:
-        """Store an image under the digest of its PNG; returns its path below the folder."""
-        buffer = io.BytesIO()
-        image.save(buffer, format="PNG")
-        return self.add_image_bytes(buffer.getvalue(), ".png")
+    def _sync(self) -> None:
+        with (self.path / SAMPLES_FILE).open("rb") as stream:
+            os.fsync(stream.fileno())
 
-    def add_image_bytes(self, content: bytes, suffix: str) -> str:
+    def whole_samples(self) -> dict[str, Sample]:
+        """Predictions by id, but for those whose image is gone or damaged."""
+        return {identity: sample for identity, sample in self.samples().items() if self.is_whole(sample)}
+
+    def is_whole(self, sample: Sample) -> bool:
+        """Is the image that a sample points to there, as it was stored?"""
+        if sample.image is None:
+            return True
+        path = self.path / sample.image
+        try:
+            return hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
+        except OSError:
+            return False
+
+    def add_image(self, content: bytes, suffix: str) -> str:
         """Store an image file as it is under the digest of its bytes; returns its path below the folder."""
         relative = f"images/{hashlib.sha256(content).hexdigest()}{suffix}"
-        if not (self.path / relative).is_file():
+        if not self.is_whole(Sample(id="", image=relative)):
             write_atomic(self.path / relative, content)
         return relative
+
+    def finish_shard(self, record: ShardRecord) -> None:
+        """Mark a shard as done."""
+        if self.shard() != record:
+            self.hold()
+            write_atomic(self.path / SHARD_FILE, _as_json(record))
+
+    def shard(self) -> ShardRecord | None:
+        """What a shard says of itself once it is done; None: it is not, or this is no shard."""
+        path = self.path / SHARD_FILE
+        return read_record(path, ShardRecord) if path.is_file() else None
+
+    def shards(self) -> list[RunFolder]:
+        """The shards of this run that were begun."""
+        return [RunFolder(path.parent) for path in sorted(self.path.glob(f"{SHARDS}/*/{RUN_FILE}"))]
 
     def write_results(
         self, folder: str, results: Results, per_sample: bytes, figures: Iterable[tuple[str, bytes]] = ()
     ) -> Path:
         """Store a scoring: `results.json` last, so that it marks the others as whole."""
+        self.hold()
         place = self.path / SCORES / folder
         write_atomic(place / "samples.parquet", per_sample)
         for name, content in figures:
@@ -133,6 +197,7 @@ class RunFolder:
 
     def forget_results(self) -> None:
         """Remove every scoring: the predictions they rest on change."""
+        self.hold()
         for path in self.score_files():
             path.unlink()
 
@@ -150,8 +215,11 @@ class RunFolder:
 def _end_of_last_line(stream: io.BufferedRandom) -> int:
     """Where the next line belongs: the file's end, or before a line that a crash cut off."""
     end = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, end - 1))
+    if stream.read(1) in (b"", b"\n"):
+        return end
     stream.seek(0)
-    return stream.read().rfind(b"\n") + 1 if end else 0
+    return stream.read().rfind(b"\n") + 1
 
 
 def _as_json(record: BaseModel) -> bytes:
@@ -172,7 +240,7 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         NewerRecord: A later unix-bench wrote it.
         UserError: It is absent, or is not a whole record of this kind.
     """
-    remedy = ": delete that folder and score again" if issubclass(kind, Results) else ""
+    remedy = REMEDIES.get(kind, "")
     try:
         return kind.model_validate(migrated(from_json(path.read_bytes(), allow_inf_nan=False), kind))
     except OSError as error:
@@ -185,119 +253,3 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         raise UserError(f"{path} is damaged or of another version ({where}: {first['msg']}){remedy}") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged or of another version ({error}){remedy}") from error
-
-
-def all_runs(results: Path) -> Iterator[RunFolder]:
-    """Every run below a results folder."""
-    for path in sorted(results.glob(f"*/{RUN_FILE}")):
-        yield RunFolder(path.parent)
-
-
-def find_results(reference: str, results: Path) -> Results:
-    """The results that RUN names: those in the named folder, else the newest of the run (under `id:protocol`'s).
-
-    Raises:
-        UserError: None fit, or those that might cannot be read.
-    """
-    return read_record(find_scoring(reference, results), Results)
-
-
-def find_scoring(reference: str, results: Path) -> Path:
-    """The `results.json` that RUN names, as `find_results` reads it; one that cannot be read is passed over.
-
-    Raises:
-        UserError: None fit, or those that might cannot be read.
-    """
-    named = _named_file(reference)
-    return named or _fitting(*find_run(reference, results))[0][0]
-
-
-def find_standing(reference: str, results: Path, prefer: Sequence[str] = ()) -> Path:
-    """The `results.json` that stands for RUN, the same whatever the times of the files: see `in_standing_order`.
-
-    Args:
-        reference: RUN, or ID:PROTOCOL.
-        results: Folder of the runs.
-        prefer: Protocols that go before others where RUN names none.
-
-    Raises:
-        UserError: None fit, or those that might cannot be read.
-    """
-    named = _named_file(reference)
-    if named is not None:
-        return named
-    ordered = in_standing_order(_fitting(*find_run(reference, results)))
-    return min(ordered, key=lambda one: (one[1].score_spec["protocol"] not in prefer, one[1].score_spec["protocol"]))[0]
-
-
-def in_standing_order(scorings: Iterable[tuple[Path, Results]]) -> list[tuple[Path, Results]]:
-    """Scorings of a run, before others the one that stands for its protocol.
-
-    First those with the default policies for failed predictions and uncertain labels, then those per pathology, then
-    those with more values, then by the folder's name.
-    """
-
-    def place(one: tuple[Path, Results]) -> tuple[bool, bool, int, str]:
-        path, found = one
-        spec = found.score_spec
-        chosen = spec.get("on_error") in CHOSEN_POLICIES or spec.get("uncertain") != "negative"
-        values = sum(metric.value is not None for metric in found.metrics)
-        return chosen, not spec.get("per_pathology"), -values, path.parent.name
-
-    return sorted(scorings, key=place)
-
-
-def _named_file(reference: str) -> Path | None:
-    """The `results.json` whose path, or whose folder's, a reference is."""
-    path = expand(Path(reference))
-    return next((file for file in (path, path / RESULTS_FILE) if file.name == RESULTS_FILE and file.is_file()), None)
-
-
-def _fitting(run: RunFolder, protocol: str | None) -> list[tuple[Path, Results]]:
-    """A run's scorings under a protocol, None for any, newest first; warns of those that cannot be read.
-
-    Raises:
-        UserError: There is none, or none that can be read.
-    """
-    found: list[tuple[Path, Results]] = []
-    unread: list[UserError] = []
-    for file in run.score_files():
-        try:
-            results = read_record(file, Results)
-        except UserError as error:
-            unread.append(error)
-            continue
-        if protocol in (None, results.score_spec.get("protocol")):
-            found.append((file, results))
-    if not found and unread:
-        raise unread[0]
-    if not found:
-        under = f" under {protocol}" if protocol else ""
-        raise UserError(f"{run.id} has no results{under}: `unix-bench score` makes them")
-    for why in unread:
-        print(f"WARNING: left out: {why}", file=sys.stderr)
-    return found
-
-
-def find_run(reference: str, results: Path) -> tuple[RunFolder, str | None]:
-    """The run that RUN names, and the protocol where it says `id:protocol`.
-
-    Args:
-        reference: Id, unique prefix of one, `id:protocol`, or the path of a run's folder or of one below it.
-        results: Folder of the runs.
-
-    Raises:
-        UserError: None or several runs fit.
-    """
-    path = expand(Path(reference))
-    for place in (path, *path.parents):
-        if path.exists() and (place / RUN_FILE).is_file():
-            return RunFolder(place), None
-    prefix, _, protocol = reference.partition(":")
-    runs = {run.id: run for run in all_runs(results)}
-    fitting = [prefix] if prefix in runs else [name for name in runs if name.startswith(prefix)]
-    if len(fitting) > 1:
-        raise UserError(f"'{prefix}' fits {len(fitting)} runs: {', '.join(fitting)}")
-    if not fitting:
-        raise UserError(f"no run '{prefix}' in {results}: `unix-bench list runs` shows those that are there")
-    return runs[fitting[0]], protocol or None

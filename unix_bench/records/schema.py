@@ -117,6 +117,19 @@ class RunRecord(_Record):
     environment: dict[str, str]
 
 
+class ShardRecord(_Record):
+    """`shard.json`, written when a shard is done.
+
+    Attributes:
+        index, of: It did batches index, index + of, ... of the run.
+        scoring: How the whole run is to be scored once it is there.
+    """
+
+    index: int
+    of: int
+    scoring: dict[str, Any]
+
+
 class Phase(_Record):
     """One line of `phases.jsonl`: a piece of a run's work, as far as it had come when the line was written.
 

@@ -8,6 +8,7 @@ from unix_bench.tables.audit import print_audit
 from unix_bench.tables.results import print_results
 from unix_bench.tables.rows import print_rows
 from unix_bench.tables.spread import print_spread
+from unix_bench.tables.status import print_status
 
 if TYPE_CHECKING:
     from unix_bench.tables.figures import Chosen, Grid, Shown, choose_shown, picture_grids, row_plots
@@ -22,6 +23,7 @@ __all__ = [
     "print_results",
     "print_rows",
     "print_spread",
+    "print_status",
     "row_plots",
 ]
 FIGURES = ("Chosen", "Grid", "Shown", "choose_shown", "picture_grids", "row_plots")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from rich.console import Console
-from rich.markup import escape
 
 from unix_bench.records import Metric
 from unix_bench.scoring.metrics import metric_card
@@ -47,19 +46,6 @@ class Notes:
         spread = f" ± {number(metric.name, metric.sd)}" if metric.sd is not None else ""
         return f"{number(metric.name, value)}{self.marks(metric.flags)}{spread}"
 
-    def reason(self, metric: Metric) -> str:
-        """A dash and the number of its reason, for a console."""
-        return f"– \\[{self.place(metric)}]"
-
-    def cell(self, metric: Metric | None, with_interval: bool = False) -> str:
-        """A value, a dash where there is none, nothing where the row has no such metric; for a console."""
-        if metric is None:
-            return ""
-        if metric.value is None:
-            return self.reason(metric)
-        between = f"  {interval(metric.name, metric.ci)}" if with_interval and metric.ci is not None else ""
-        return self.value(metric, metric.value) + between
-
     def reasons(self) -> list[str]:
         """What the numbers of reasons mean, from 1."""
         return [f"not computed: {reason}" for reason in self._reasons]
@@ -81,11 +67,6 @@ def mark_and_meaning(flag: str) -> tuple[str, str]:
     return FLAGS.get(flag, (UNKNOWN_FLAG, f"{flag}: flagged so by its record"))
 
 
-def title(metric: Metric) -> str:
-    """What a metric is called, and which way is better; for a console."""
-    return escape(heading(metric.name, metric.better))
-
-
 def heading(name: str, better: str | None, mixed: bool = False) -> str:
     """What a metric is called, and which way is better.
 
@@ -94,9 +75,18 @@ def heading(name: str, better: str | None, mixed: bool = False) -> str:
         better: As its record says; None: as its card does.
         mixed: It stands among those of other encoders; as titles leave these out, metrics of images go by their names.
     """
+    return called(name, mixed) + arrow(name, better)
+
+
+def called(name: str, mixed: bool) -> str:
+    """What a metric is called, as for `heading`."""
     card = metric_card(name)
-    called = name if mixed and card.task == "generation" else card.title
-    return called + ARROWS.get(better or card.better, "")
+    return name if mixed and card.task == "generation" else card.title
+
+
+def arrow(name: str, better: str | None) -> str:
+    """Which way is better, as for `heading`; empty where none is."""
+    return ARROWS.get(better or metric_card(name).better, "")
 
 
 def interval(name: str, ci: tuple[float, float] | None, sign: Sign = "-") -> str:

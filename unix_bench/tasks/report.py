@@ -8,6 +8,7 @@ from typing import Any
 
 from unix_bench.data import Study, load_images
 from unix_bench.models import ReportRequest, ReportWriter
+from unix_bench.prediction_files import predicted_report
 from unix_bench.records import RunFolder, Sample
 
 
@@ -42,8 +43,7 @@ class ReportTask:
         return Sample(id=study_id, report=output)
 
     def check_prediction(self, line: Mapping[str, Any], folder: Path) -> None:
-        if not isinstance(line.get("report"), str):
-            raise ValueError('it has no text under "report"')
+        predicted_report(line)
 
     def import_prediction(self, run: RunFolder, line: Mapping[str, Any], folder: Path) -> Sample:
-        return Sample(id=line["id"], report=line["report"], unix_csv=line.get("unix_csv"))
+        return Sample(id=line["id"], report=predicted_report(line), unix_csv=line.get("unix_csv"))

@@ -42,12 +42,8 @@ def read_mimic(name: str, card: SetCard, settings: Settings) -> DataSet:
     place = _image_place(settings, {row.dicom_id: row for row in index.values() if card.split in (None, row.split)})
     labels = read_labels(settings.mimic_root, card.labels)
     studies: list[Study] = []
-    seen: set[str | None] = set()
     for one in chosen:
         row = one.row
-        if card.one_row_a_prompt and one.text is not None and one.text in seen:
-            continue
-        seen.add(one.text)
         image = Path(place.format(dicom_id=row.dicom_id, study_id=row.study_id, subject_id=row.subject_id,
                                   folder=f"{study_folder(row.subject_id)}/s{row.study_id}"))  # fmt: skip
         studies.append(

@@ -6,6 +6,6 @@ together. Written against the files that hi-ml-multimodal 0.2.2 reads, to give w
 
 from unix_bench.features.biovil_t.image import ImageShape
 from unix_bench.features.biovil_t.model import BioViLT
-from unix_bench.features.biovil_t.text import SpecialTokenInText
+from unix_bench.features.biovil_t.text import SpecialTokenInText, load_tokenizer
 
-__all__ = ["BioViLT", "ImageShape", "SpecialTokenInText"]
+__all__ = ["BioViLT", "ImageShape", "SpecialTokenInText", "load_tokenizer"]

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from unix_bench.errors import UserError
 from unix_bench.features.chexbert import TextTooLong
-from unix_bench.features.places import BIOVIL_T
+from unix_bench.features.places import BIOVIL_T, VOCABULARIES
 from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
@@ -103,6 +103,22 @@ def _bert_only(stated: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in stated.items() if key not in ("model_type", "auto_map", "architectures")}
 
 
+def load_tokenizer(directory: Path) -> Any:
+    """BioViL-T's tokenizer.
+
+    Raises:
+        UserError: The vocabulary is missing or damaged.
+    """
+    if not any((directory / name).is_file() for name in VOCABULARIES):  # transformers would make one of no words
+        raise UserError(f"{directory / VOCABULARIES[0]} is missing: copy it from {BIOVIL_T}")
+    try:
+        tokenizer = BertTokenizer.from_pretrained(directory, local_files_only=True)
+        tokenizer("words")
+    except Exception as error:  # the tokenizers library raises nothing more definite for a damaged vocabulary
+        raise UserError(f"{directory} holds no vocabulary of BERT ({error}): copy vocab.txt of {BIOVIL_T}") from error
+    return tokenizer
+
+
 class TextReader:
     """Texts to tokens as hi-ml-multimodal makes them.
 
@@ -112,11 +128,7 @@ class TextReader:
     """
 
     def __init__(self, directory: Path, max_tokens: int) -> None:
-        try:
-            self._tokenizer = BertTokenizer.from_pretrained(directory, local_files_only=True)
-            self._tokenizer("words")
-        except Exception as error:  # the tokenizers library raises nothing more definite for a damaged vocabulary
-            raise UserError(f"{directory} holds no vocabulary of BERT ({error}): copy vocab.txt there") from error
+        self._tokenizer = load_tokenizer(directory)
         self._max_tokens = max_tokens
         # A mask may stand in a text there, to be guessed; every other special token may not.
         self._special = set(self._tokenizer.all_special_tokens) - {self._tokenizer.mask_token}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from PIL import Image
 
+from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
 from unix_bench.models.base import ImageRequest, PairLosses, ProbePair, ReportRequest
 from unix_bench.models.unix.config import UniXConfig
@@ -17,13 +18,12 @@ from unix_bench.models.unix.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.unix.flow import SamplerSettings
 from unix_bench.models.unix.model import UniX, has_tokenizer
 from unix_bench.models.unix.probe import flow_losses, report_losses
+from unix_bench.models.unix.settings import check_settings
+
+if TYPE_CHECKING:
+    from unix_bench.models.base import ImageDrawer, Loadable, Probe, ReportWriter
 
 NOT_SAMPLER = ("rotary_bf16", "size")  # settings of the model and of the image, not of the walk to it
-SETTINGS = {
-    "report": ("max_new_tokens", "rotary_bf16"),
-    "generation": (*(field.name for field in fields(SamplerSettings)), *NOT_SAMPLER),
-    "probe": ("timesteps", *NOT_SAMPLER),
-}
 
 
 class UniXAdapter:
@@ -37,18 +37,15 @@ class UniXAdapter:
         self.size = settings.get("size", 0)
 
     @classmethod
-    def complete_settings(cls, directory: Path, kind: str, stated: Mapping[str, Any]) -> dict[str, Any]:
+    def complete_settings(
+        cls, directory: Path, card: ModelCard, kind: str, stated: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """Check the settings; size 0 becomes the largest square the weights have positions for."""
         config = UniXConfig.from_directory(directory)
-        settings = dict(stated)
-        wrong = sorted(set(settings) ^ set(SETTINGS[kind]))
-        if wrong:
-            raise UserError(
-                f"a UniX card's settings for {kind} are {', '.join(SETTINGS[kind])}: see to {', '.join(wrong)}"
-            )
+        settings = check_settings(kind, stated)
         if kind == "report":
             limit = config.language.max_position_embeddings
-            if not isinstance(settings["max_new_tokens"], int) or not 1 <= settings["max_new_tokens"] <= limit:
+            if not 1 <= settings["max_new_tokens"] <= limit:
                 raise UserError(f"max_new_tokens must be 1 to {limit}, not {settings['max_new_tokens']}")
             return settings
         stride = config.vae.ddconfig.stride
@@ -56,19 +53,15 @@ class UniXAdapter:
         size = settings["size"] = settings["size"] or largest
         if not 0 < size <= largest or size % stride:
             raise UserError(f"size must be a multiple of {stride} up to {largest} for these weights, not {size}")
-        if kind == "probe":
-            times = settings["timesteps"]
-            if not isinstance(times, list) or not times or not all(0.0 < time <= 1.0 for time in times):
-                raise UserError(f"timesteps must be one or several numbers above 0 and at most 1, not {times}")
-            return settings
-        try:
-            SamplerSettings(**{name: value for name, value in settings.items() if name not in NOT_SAMPLER})
-        except ValueError as error:
-            raise UserError(f"UniX cannot draw so: {error}") from error
+        if kind == "generation":
+            try:
+                SamplerSettings(**{name: value for name, value in settings.items() if name not in NOT_SAMPLER})
+            except ValueError as error:
+                raise UserError(f"UniX cannot draw so: {error}") from error
         return settings
 
     @classmethod
-    def load(cls, directory: Path, settings: Mapping[str, Any], dtype: str, device: str) -> UniXAdapter:
+    def load(cls, directory: Path, card: ModelCard, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
         rotary_bf16 = bool(settings["rotary_bf16"])
         model = UniX.from_pretrained(directory, getattr(torch, dtype), device, rotary_bf16)
         cls.check_tokenizer(directory)
@@ -81,12 +74,15 @@ class UniXAdapter:
             raise UserError(f"{directory} holds no tokenizer: copy tokenizer.json and tokenizer_config.json there")
 
     @classmethod
-    def check_weights(cls, directory: Path) -> None:
+    def check_weights(cls, directory: Path, card: ModelCard) -> None:
         """See from the files' headers whether `load` would work; raises as it does."""
         UniX.check_pretrained(directory)
         cls.check_tokenizer(directory)
 
-    write_demo_weights = staticmethod(write_demo_weights)
+    @staticmethod
+    def write_demo_weights(directory: Path, card: ModelCard) -> None:
+        """Write a tiny stand-in in the layout of the real weights, under a name of its own."""
+        write_demo_weights(directory)
 
     def write(self, requests: Sequence[ReportRequest]) -> list[str]:
         """One report a request. The released UniX reads an image and an instruction, no indication."""
@@ -118,3 +114,9 @@ class UniXAdapter:
             for index, error in zip(drawn, errors.double().mean(dim=1).tolist(), strict=True):
                 found[index] = replace(found[index], flow_mse=error)
         return found
+
+
+if TYPE_CHECKING:  # mypy holds the class against what the bench asks of a family
+
+    def _fits(model: UniXAdapter) -> tuple[type[Loadable], ReportWriter, ImageDrawer, Probe]:
+        return UniXAdapter, model, model, model

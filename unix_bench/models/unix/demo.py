@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import string
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from unix_bench.models.tiny import byte_level_bpe
 from unix_bench.models.unix.config import (
     AutoencoderConfig,
     LanguageConfig,
@@ -25,7 +23,6 @@ NAME = "unix-demo"
 DEMO_VERSION = "1"  # raise it when the bytes change: made weights are cached under it
 SEED = 2601_11522
 BOS, EOS, IMAGE_START, IMAGE_END = "<bos>", "<eos>", "<begin_of_image>", "<end_of_image>"
-WORDS = Path(__file__).parents[2] / "demo_cxr" / "manifest.csv"
 
 
 def write_demo_weights(directory: Path) -> None:
@@ -56,18 +53,5 @@ def write_demo_weights(directory: Path) -> None:
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:
-    """Byte-level BPE over the demo's own prompts and reports; any text can be encoded."""
-    with WORDS.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    texts = sorted({row[column] for row in rows for column in ("prompt", "report")})
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=512,
-        special_tokens=[BOS, EOS, IMAGE_START, IMAGE_END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*texts, string.printable], trainer)
+    tokenizer = byte_level_bpe([BOS, EOS, IMAGE_START, IMAGE_END])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS)

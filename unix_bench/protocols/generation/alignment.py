@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.features import BioViLT
-from unix_bench.protocols.base import Ranking, Row, Value
+from unix_bench.protocols.base import Columns, Ranking, Row, Value
 from unix_bench.protocols.bootstrap import INTERVAL, patient_intervals
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured
 from unix_bench.protocols.generation.encoders import stamp
+from unix_bench.protocols.metered import mean_of_column
 from unix_bench.scoring.image import cosine_similarity
-from unix_bench.scoring.statistics import Measure, image_flags, mean_of
+from unix_bench.scoring.statistics import Measure, image_flags
 
 ALIGNMENTS = ("alignment_biovilt", "alignment_real_biovilt", "alignment_shuffled_biovilt")
+COSINE = (-1.0, 1.0)
 CUT = "prompts-cut"
 PAIRED = {
     "alignment_biovilt": "drawn image with its prompt",
@@ -74,14 +76,15 @@ class AlignmentMeter:
                 strict=True,
             )
         )
-        measures = {
-            name: mean_of(np.nan_to_num(each), ~np.isnan(each), within=(-1.0, 1.0)) for name, each in scores.items()
-        }
-        found = [self._values(row, measures, drawn, cut) for row in rows]
         columns: dict[str, Sequence[object]] = {name: each.tolist() for name, each in scores.items()}
+        measures = self.measures(columns)
+        found = [self._values(row, measures, drawn, cut) for row in rows]
         columns["prompt_cut_biovilt"] = cut.tolist()
         ranking = Ranking("alignment with the prompt (BioViL-T)", scores["alignment_biovilt"].tolist())
         return Measured(found, columns, ranking)
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        return {name: mean_of_column(columns[name], COSINE) for name in self.names if name in columns}
 
     def _values(
         self, row: Row, measures: Mapping[str, Measure], drawn: Drawings, cut: NDArray[np.bool_]

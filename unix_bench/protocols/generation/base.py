@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.features import BioViLT, Encoder, FeatureStore
-from unix_bench.protocols.base import NewLine, Ranking, Row, Value
+from unix_bench.protocols.base import Columns, NewLine, Ranking, Row, Value
 from unix_bench.protocols.metered import AnyMeter
+from unix_bench.scoring.statistics import Measure
 from unix_bench.settings import Settings
 
 Features = NDArray[np.float32]
@@ -45,7 +46,7 @@ class FeatureReader:
 
     def __init__(self, settings: Settings, new_line: NewLine) -> None:
         self._cache, self._new_line = settings.cache, new_line
-        self.store = FeatureStore(settings.cache / "features", int(settings.cache_limit * 1e9))
+        self.store = FeatureStore.of(settings)
 
     def images(self, paths: Sequence[Path | None], encoder: Encoder) -> Features:
         """float32 [n, dim].
@@ -79,8 +80,15 @@ class Measured:
     """
 
     rows: Sequence[Mapping[str, Value]]
-    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    columns: Columns = field(default_factory=dict)
     ranking: Ranking | None = None
+
+
+class OfSets:
+    """A meter whose metrics only a whole set has."""
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        return {}
 
 
 class ImageMeter(AnyMeter, Protocol):

@@ -101,7 +101,7 @@ class Training:
     known: bool
 
     @classmethod
-    def of(cls, data: DataSet, settings: Settings, quiet: bool) -> Training:
+    def of(cls, data: DataSet, settings: Settings) -> Training:
         """The images of a set that can be read; only rows of split "train" count where any row has a split.
 
         Raises:
@@ -109,7 +109,7 @@ class Training:
         """
         split = any(study.split for study in data.studies)
         chosen = [study for study in data.studies if study.split == "train" or not split]
-        with ProgressLine("checking training images", len(chosen), quiet) as line:
+        with ProgressLine("checking training images", len(chosen)) as line:
             check = check_images(chosen, settings.cache, lambda: line.advance(1))
         usable = [study for study in chosen if study.id not in check.unreadable]
         if len(usable) < 2:

@@ -8,7 +8,7 @@ import numpy as np
 
 from unix_bench.features import Encoder
 from unix_bench.protocols.base import Ranking, Row, Value
-from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured
+from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, Measured, OfSets
 from unix_bench.protocols.generation.column import (
     COMPONENTS,
     HALVINGS,
@@ -82,7 +82,7 @@ DEFINITIONS = {
 }
 
 
-class JudgeMeter:
+class JudgeMeter(OfSets):
     """Everything that one encoder's features tell of drawn images."""
 
     absent = None
@@ -97,7 +97,7 @@ class JudgeMeter:
             training: Real training images to compare with; None: none.
             whole: All metrics; False: FD and KD alone, of an encoder or geometry that gives a second opinion.
         """
-        self._encoder, self._training, self._whole = encoder, training, whole
+        self.encoder, self._training, self._whole = encoder, training, whole
         own = [*training_names(encoder.column, True), *training_names(encoder.column, False)] if training else []
         self.names = [*judge_names(encoder.column, whole), *own]
         self.once = [f"fd_inf_{encoder.column}", *training_names(encoder.column, False)]
@@ -105,15 +105,15 @@ class JudgeMeter:
 
     @property
     def instruments(self) -> Mapping[str, str]:
-        return {self._encoder.column: stamp(self._encoder)}
+        return {self.encoder.column: stamp(self.encoder)}
 
     def definition(self, metric: str) -> dict[str, str]:
-        kind = metric.removesuffix(f"_{self._encoder.column}")
+        kind = metric.removesuffix(f"_{self.encoder.column}")
         return {
             "reference": "real image of the same study",
-            "encoder": f"{self._encoder.name}@{self._encoder.digest[:8]}",
-            "geometry": self._encoder.geometry,
-            "dtype": self._encoder.dtype,
+            "encoder": f"{self.encoder.name}@{self.encoder.digest[:8]}",
+            "geometry": self.encoder.geometry,
+            "dtype": self.encoder.dtype,
             **({"training": self._training.tag} if self._training and kind in (*TRAINING_ONCE, "fd_pca") else {}),
             **DEFINITIONS.get(kind, {}),
             **({"common_n": str(self._common)} if kind.endswith("_common") and self._common else {}),
@@ -121,15 +121,15 @@ class JudgeMeter:
 
     def measure(self, drawn: Drawings, rows: Sequence[Row], reader: FeatureReader) -> Measured:
         column = Column(
-            self._encoder.column,
-            *_features(self._encoder, drawn, reader),
+            self.encoder.column,
+            *_features(self.encoder, drawn, reader),
             np.array(drawn.patients, dtype=str),
             np.array(drawn.known, dtype=bool),
         )
         each = reader.each(f"measures of {column.name}", rows)
         if not self._whole:
             return Measured([_by_name([*frechet_values(column, row), *kernel_values(column, row)]) for row in each])
-        training = reader.images(self._training.images, self._encoder) if self._training else None
+        training = reader.images(self._training.images, self.encoder) if self._training else None
         self._common = common_size(rows)
         axes = None if training is None else training_axes(training)
         found = []
@@ -154,7 +154,7 @@ class JudgeMeter:
         return Measured(found, columns, ranking)
 
 
-class AbsentMeter:
+class AbsentMeter(OfSets):
     """Stands for metrics that cannot be had, so that tables say why."""
 
     instruments: Mapping[str, str] = {}

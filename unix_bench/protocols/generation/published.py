@@ -18,15 +18,17 @@ from unix_bench.data import Study, check_images
 from unix_bench.errors import UserError
 from unix_bench.features import BioViLT, Encoder, SpecialTokenInText, TextTooLong
 from unix_bench.features.geometry import CENTRE_CROP, SQUASH_299
-from unix_bench.protocols.base import Pair, Row, Samples, Value, labelled_rows
-from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, ImageMeter, Measured
+from unix_bench.protocols.base import Columns, Pair, Row, Samples, Value, labelled_rows
+from unix_bench.protocols.generation.alignment import COSINE
+from unix_bench.protocols.generation.base import Drawings, FeatureReader, Features, ImageMeter, Measured, OfSets
 from unix_bench.protocols.generation.column import NEIGHBOURS, SHARES
 from unix_bench.protocols.generation.encoders import biovil_t, judge, rad_dino, stamp
 from unix_bench.protocols.generation.judges import AbsentMeter
 from unix_bench.protocols.generation.scoring import GenerationScoring
-from unix_bench.protocols.metered import Absent
+from unix_bench.protocols.metered import Absent, mean_of_column
 from unix_bench.records import RunFolder
 from unix_bench.scoring.image import cosine_similarity, frechet_distance, kernel_distance_subsets, prdc
+from unix_bench.scoring.statistics import Measure
 from unix_bench.settings import Settings
 from unix_bench.spec import OnError, Uncertain
 
@@ -88,7 +90,7 @@ class PublishedGeneration(GenerationScoring):
         )
 
 
-class PublishedJudge:
+class PublishedJudge(OfSets):
     """FD, KD and PRDC as the published scripts compute them."""
 
     absent = None
@@ -226,11 +228,21 @@ class PublishedAlignment:
             return Measured([{self.names[0]: Value(self.names[0], None, reason)} for _ in rows])
         texts, _ = reader.texts(drawn.prompts, self._encoder)
         scores = np.round(cosine_similarity(reader.images(drawn.generated, self._encoder), texts), DIGITS)
+        columns = {self.names[0]: scores.tolist()}
+        measures = self.measures(columns).items()
         found = [
-            {self.names[0]: Value(self.names[0], _rounded(scores[row.members].mean()))} if row.members else {}
+            {name: Value(name, measure.of_members(row.members).shown()) for name, measure in measures}
+            if row.members
+            else {}
             for row in rows
         ]
-        return Measured(found, {self.names[0]: scores.tolist()})
+        return Measured(found, columns)
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        name = self.names[0]
+        if name not in columns:
+            return {}
+        return {name: replace(mean_of_column(columns[name], COSINE), published=_rounded_mean)}
 
     def _stopped(self, drawn: Drawings) -> str | None:
         """Why the published script ends without a value, if it does."""
@@ -242,6 +254,11 @@ class PublishedAlignment:
         except (TextTooLong, SpecialTokenInText) as error:
             return f"{error}: the published alignment script stops there"
         return None
+
+
+def _rounded_mean(parts: NDArray[np.float64]) -> float:
+    """Of cosines, which are the first column of a mean's parts."""
+    return _rounded(parts[:, 0].mean())
 
 
 def _names(column: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unix_bench.protocols.base import NewLine, Pair, Row, Scored, Value, patient_of
+from unix_bench.protocols.base import NewLine, Pair, Row, Scored, Value
 from unix_bench.protocols.generation.base import Drawings, FeatureReader, ImageMeter, Measured
 from unix_bench.protocols.metered import MeterScoring
 from unix_bench.records import RunFolder
@@ -32,7 +32,7 @@ class GenerationScoring(MeterScoring[ImageMeter]):
             [run.path / (pair.sample.image or "") for pair in pairs],
             [pair.study.reference.image for pair in pairs],
             [pair.study.inputs.prompt or "" for pair in pairs],
-            [patient_of(pair.study) for pair in pairs],
+            [pair.patient for pair in pairs],
             [pair.study.patient_id is not None for pair in pairs],
         )
 

@@ -29,18 +29,16 @@ class SoundGeneration(GenerationScoring):
         self.training = training.tag if training else None
         self.restricted = training is not None and training.restricted
         main = judge(settings, PAD_SQUARE)
-        super().__init__(
-            [
-                *_missing_judge(settings),
-                JudgeMeter(main, training),
-                *_missing_training(main, training),
-                JudgeMeter(judge(settings, SQUASH_299), None, whole=False),
-                _side_judge(medsiglip(settings)),
-                _alignment(settings),
-            ],
-            main.stand_in,
-            settings,
-        )
+        meters: list[ImageMeter] = [
+            *_missing_judge(settings),
+            JudgeMeter(main, training),
+            *_missing_training(main, training),
+            JudgeMeter(judge(settings, SQUASH_299), None, whole=False),
+            _side_judge(medsiglip(settings)),
+            _alignment(settings),
+        ]
+        super().__init__(meters, main.stand_in, settings)
+        self.judges = [meter.encoder for meter in meters if isinstance(meter, JudgeMeter)]
 
     def pairs(self, studies: Mapping[str, Study], eligible: Sequence[Study], samples: Samples) -> list[Pair]:
         return without_failures(eligible, samples)

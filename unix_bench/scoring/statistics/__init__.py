@@ -1,7 +1,7 @@
 """How sure a number is: intervals, paired tests of two systems, the spread between training seeds."""
 
 from unix_bench.scoring.statistics.bootstrap import FEW_POSITIVES, FEW_STUDIES, Interval, intervals
-from unix_bench.scoring.statistics.frechet_intervals import FrechetJackknife, Limit, frechet_interval, frechet_limit
+from unix_bench.scoring.statistics.frechet_intervals import FrechetJackknife, Limit
 from unix_bench.scoring.statistics.kernel_intervals import kernel_interval, paired_kernel_difference
 from unix_bench.scoring.statistics.margins import Margin, MarginTest, kernel_margin, measure_margin
 from unix_bench.scoring.statistics.measure import Measure, class_f1, f1_parts, macro_f1, mean_of, micro_f1
@@ -29,8 +29,6 @@ __all__ = [
     "class_f1",
     "effective_patients",
     "f1_parts",
-    "frechet_interval",
-    "frechet_limit",
     "holm",
     "image_flags",
     "intervals",

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.scoring.image import frechet_distance
+from unix_bench.scoring.image.features import as_pair
+from unix_bench.scoring.image.frechet import distance_of_moments
 from unix_bench.scoring.statistics.bootstrap import Interval
 from unix_bench.scoring.statistics.clusters import numbered
 from unix_bench.scoring.statistics.measure import Matrix
@@ -58,11 +60,7 @@ class _Moments:
     def distance(self) -> float:
         mean = self.first / self.n
         spread = (self.second - self.n * mean[:, :, None] * mean[:, None, :]) / (self.n - 1)
-        root = _root(spread[0])
-        overlap = np.linalg.eigvalsh(root @ spread[1] @ root.T)
-        offset = mean[0] - mean[1]
-        traces = spread[0].trace() + spread[1].trace()
-        return float(offset @ offset + traces - 2.0 * np.sqrt(np.maximum(overlap, 0.0)).sum())
+        return distance_of_moments(mean, spread)
 
 
 class FrechetJackknife:
@@ -85,7 +83,7 @@ class FrechetJackknife:
             seed: Of the groups.
 
         Raises:
-            ValueError: Sides of different shape, NaN or Inf, or `groups` below 3.
+            ValueError: Sides of different shape, fewer than two rows, NaN or Inf, or `groups` below 3.
         """
         self._x, self._y = _checked(real, generated, groups)
         n = len(self._x)
@@ -109,10 +107,27 @@ class FrechetJackknife:
         return np.array([frechet_distance(self._x[rows], self._y[rows]) for rows in kept])
 
     def interval(self, level: float = 0.95) -> Interval | None:
-        """As `frechet_interval`.
+        """Interval of the distance's expectation at this number of images, its small-sample bias included.
+
+        Groups of patients are left out one at a time (the delete-a-group jackknife); the quantile is Student's with the
+        lesser of groups and effective patients, less one. It is taken of the root, which is a distance where this is
+        its square: taken of the square, intervals of small distances lie too low.
+
+        Args:
+            level: Coverage aimed at, in (0, 1).
+
+        Returns:
+            (low, high) around the distance of all images; None where fewer than three patients, or where a group holds
+            all images but one.
 
         Raises:
             ValueError: `level` out of range.
+
+        >>> rng = np.random.default_rng(0)
+        >>> x, y = rng.normal(size=(2, 200, 4))
+        >>> low, high = FrechetJackknife(x, y, None).interval()
+        >>> low < frechet_distance(x, y) < high
+        True
         """
         check_level(level)
         if len(self._sizes) < 3 or len(self._x) - int(self._sizes.max()) < 2:
@@ -122,7 +137,18 @@ class FrechetJackknife:
         return min(max(0.0, low) ** 2, self.value), max(high**2, self.value)
 
     def limit(self, level: float = 0.95) -> Limit | None:
-        """As `frechet_limit`.
+        """The distance extrapolated to endlessly many patients, with its interval.
+
+        The mean distance of 1, 2 and 4 disjoint blocks, both sides divided alike, is extrapolated linearly in 1 / n to
+        0 (after Chong and Forsyth, arXiv 1911.07023, who vary one side only and draw images). Blocks hold whole
+        patients: images of one patient in several blocks would leave the bias that patients cause. A block has at least
+        1.1 d images. The error is that of the whole extrapolation when groups of patients are left out one at a time.
+
+        Args:
+            level: Coverage aimed at, in (0, 1).
+
+        Returns:
+            None where two halves of the patients cannot both have 1.1 d images with a group left out.
 
         Raises:
             ValueError: `level` out of range.
@@ -171,78 +197,6 @@ class FrechetJackknife:
         return min(float(len(self._sizes)), self._effective) - 1.0
 
 
-def frechet_interval(
-    real: Any,
-    generated: Any,
-    patients: Sequence[str] | None,
-    groups: int = GROUPS,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Interval | None:
-    """Interval of the Frechet distance's expectation at this number of images, its small-sample bias included.
-
-    Groups of patients are left out one at a time (the delete-a-group jackknife); the quantile is Student's with the
-    lesser of groups and effective patients, less one. It is taken of the root, which is a distance where this is its
-    square: taken of the square, intervals of small distances lie too low. Who wants the limit too asks one
-    `FrechetJackknife` for both.
-
-    Args:
-        real: [n, d] features, numpy or torch.
-        generated: [n, d], row i drawn for the prompt of real image i.
-        patients: [n] each pair's patient; None: each stands for itself.
-        groups: Into how many groups patients are put; as many as there are patients if those are fewer.
-        seed: Of the groups.
-        level: Coverage aimed at, in (0, 1).
-
-    Returns:
-        (low, high) around the distance of all images; None where fewer than three patients, or where a group holds all
-        images but one.
-
-    Raises:
-        ValueError: Sides of different shape, NaN or Inf, `groups` below 3, or `level` out of range.
-
-    >>> rng = np.random.default_rng(0)
-    >>> x, y = rng.normal(size=(2, 200, 4))
-    >>> low, high = frechet_interval(x, y, None)
-    >>> low < frechet_distance(x, y) < high
-    True
-    """
-    return FrechetJackknife(real, generated, patients, groups, seed).interval(level)
-
-
-def frechet_limit(
-    real: Any,
-    generated: Any,
-    patients: Sequence[str] | None,
-    groups: int = GROUPS,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Limit | None:
-    """The Frechet distance extrapolated to endlessly many patients, with its interval.
-
-    The mean distance of 1, 2 and 4 disjoint blocks, both sides divided alike, is extrapolated linearly in 1 / n to 0
-    (after Chong and Forsyth, arXiv 1911.07023, who vary one side only and draw images). Blocks hold whole patients:
-    images of one patient in several blocks would leave the bias that patients cause. A block has at least 1.1 d
-    images.
-    The error is that of the whole extrapolation when groups of patients are left out one at a time.
-
-    Args:
-        real: [n, d] features, numpy or torch.
-        generated: [n, d], row i drawn for the prompt of real image i.
-        patients: [n] each pair's patient; None: each stands for itself.
-        groups: Into how many groups patients are put; as many as there are patients if those are fewer.
-        seed: Of the groups.
-        level: Coverage aimed at, in (0, 1).
-
-    Returns:
-        None where two halves of the patients cannot both have 1.1 d images with a group left out.
-
-    Raises:
-        ValueError: Sides of different shape, NaN or Inf, `groups` below 3, or `level` out of range.
-    """
-    return FrechetJackknife(real, generated, patients, groups, seed).limit(level)
-
-
 def patient_groups(patients: Sequence[str] | None, images: int, groups: int, seed: int) -> NDArray[np.intp]:
     """[n] group of each image: whole patients, as even in images as the largest patient allows.
 
@@ -275,24 +229,11 @@ def _checked(real: Any, generated: Any, groups: int) -> tuple[Matrix, Matrix]:
     """Both sides as float64, moved to lie about 0, where products of features lose no digits."""
     if groups < 3:
         raise ValueError(f"groups must be at least 3, not {groups}")
-    x, y = (
-        np.asarray(each.detach().cpu() if hasattr(each, "detach") else each, np.float64) for each in (real, generated)
-    )
-    if x.ndim != 2 or x.shape != y.shape or len(x) < 2 or not x.shape[1]:
-        raise ValueError(f"features must be pairs [n, d], n at least 2, not {list(x.shape)} and {list(y.shape)}")
-    if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise ValueError("features hold NaN or Inf")
+    x, y = as_pair(real, generated)
+    if len(x) != len(y):
+        raise ValueError(f"images must be pairs, not {len(x)} real and {len(y)} generated")
     centre = (x.mean(axis=0) + y.mean(axis=0)) / 2.0
     return x - centre, y - centre
-
-
-def _root(spread: Matrix) -> Matrix:
-    """R with R'R the covariance."""
-    try:
-        return np.asarray(np.linalg.cholesky(spread).T, np.float64)
-    except np.linalg.LinAlgError:  # constant features, or images that repeat
-        values, vectors = np.linalg.eigh(spread)
-        return np.asarray(np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T, np.float64)
 
 
 def _least_block(sizes: NDArray[np.intp], count: int) -> int:

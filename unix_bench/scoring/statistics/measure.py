@@ -24,6 +24,7 @@ class Measure:
         pseudo: [2, k] parts of one study that is right and of one that is wrong, for ratios that may rest on a handful
             of studies; intervals give each the weight of half a patient. None where every study counts anyway.
         averaged: Where the value is the plain mean of other measures of the same studies: these; `of` agrees.
+        published: [n, k] parts to the number that tables show, where a published estimate is not `of` their sums.
 
     Raises:
         ValueError: `parts` is not [n, k] with k > 0, or holds NaN or Inf.
@@ -34,6 +35,7 @@ class Measure:
     within: tuple[float, float] = (0.0, 1.0)
     pseudo: Matrix | None = None
     averaged: tuple[Measure, ...] = ()
+    published: Callable[[Matrix], float] | None = None
 
     def __post_init__(self) -> None:
         if self.parts.ndim != 2 or not self.parts.shape[1]:
@@ -52,11 +54,15 @@ class Measure:
         """
         return float(self.of(self.parts.sum(axis=0)))
 
+    def shown(self) -> float:
+        """What tables show: the published estimate where there is one, else the value; NaN where no study counts."""
+        return self.published(self.parts) if self.published and len(self) else self.value()
+
     def of_members(self, members: Sequence[int] | NDArray[Any]) -> Measure:
         """The same metric over some of the studies: their indices, or a mask [n]."""
         chosen = np.asarray(members, dtype=None if len(members) else np.intp)
         averaged = tuple(each.of_members(chosen) for each in self.averaged)
-        return Measure(self.parts[chosen], self.of, self.within, self.pseudo, averaged)
+        return Measure(self.parts[chosen], self.of, self.within, self.pseudo, averaged, self.published)
 
 
 def mean_of(scores: ArrayLike, counted: ArrayLike | None = None, within: tuple[float, float] = (0.0, 1.0)) -> Measure:

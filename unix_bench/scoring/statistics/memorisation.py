@@ -41,14 +41,10 @@ class MemorisationGap:
     come from one population; where they do not, the gap holds their difference too.
 
     Attributes:
-        value: Mean of `held_out_distances` - `training_distances`; positive: nearer to training images.
+        value: `to_held_out` - `to_training`; positive: nearer to training images.
         ci: Its interval; None where fewer than four patients on a side.
-        to_held_out: Mean of `held_out_distances`.
-        to_training: Mean of `training_distances`.
-        images: Drawn images.
-        references: References among which a nearest one is sought, the same number on both sides.
-        held_out_distances: [n] each drawn image's distance to the nearest of so many held-out images, on average.
-        training_distances: [n] the same of training images.
+        to_held_out: Mean distance of a drawn image to the nearest held-out one.
+        to_training: The same of as many training images.
         nearest_training: [n] distance to the nearest of all training images; 0 is a copy.
     """
 
@@ -56,10 +52,6 @@ class MemorisationGap:
     ci: Interval | None
     to_held_out: float
     to_training: float
-    images: int
-    references: int
-    held_out_distances: Matrix
-    training_distances: Matrix
     nearest_training: Matrix
 
 
@@ -172,10 +164,6 @@ def memorisation_gap(
         ci=ci,
         to_held_out=float(far.mean()),
         to_training=float(near.mean()),
-        images=len(x),
-        references=references,
-        held_out_distances=far,
-        training_distances=near,
         nearest_training=to_training.distances[:, 0].copy(),
     )
 

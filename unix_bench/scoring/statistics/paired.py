@@ -129,7 +129,7 @@ def approximate_randomisation(
     if not math.isfinite(observed):
         return math.nan
     exact = len(half) < 63 and 2 ** len(half) <= trials
-    least = observed - ROUNDING * (a.within[1] - a.within[0])
+    least = observed - ROUNDING * (max(a.within[1], b.within[1]) - min(a.within[0], b.within[0]))
     reached = 0
     for signs in _all_signs(len(half)) if exact else _random_signs(len(half), trials, np.random.default_rng(seed)):
         shift = signs @ half

@@ -1,6 +1,6 @@
 """Meters: what measures pairs of reports, one file a kind."""
 
-from unix_bench.protocols.report.meters.base import Measured, Meter, Reading, Texts
+from unix_bench.protocols.report.meters.base import Measured, Meter, Texts
 from unix_bench.protocols.report.meters.graphs import GraphMeter
 from unix_bench.protocols.report.meters.labels import LabelMeter
 from unix_bench.protocols.report.meters.plugins import plugin_meters
@@ -12,7 +12,6 @@ __all__ = [
     "LabelMeter",
     "Measured",
     "Meter",
-    "Reading",
     "RougeMeter",
     "Texts",
     "plugin_meters",

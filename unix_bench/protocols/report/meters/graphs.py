@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.metered import Absent
-from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.base import Columns, NewLine
+from unix_bench.protocols.metered import Absent, mean_of_column
+from unix_bench.protocols.report.meters.base import Measured, Texts
 from unix_bench.scoring.report import LEVELS, radgraph_reward
-from unix_bench.scoring.statistics import mean_of
+from unix_bench.scoring.statistics import Measure
 
 Annotate = Callable[[Sequence[str], Callable[[int], None]], list[dict[str, Any]]]
 
@@ -43,4 +43,7 @@ class GraphMeter:
             for level in LEVELS
             for place, kind in enumerate(("f1", "precision", "recall"))
         }
-        return Measured({f"radgraph_f1_{level}": Reading(mean_of(rewards[level][:, 0])) for level in LEVELS}, columns)
+        return Measured(self.measures(columns), columns)
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        return {name: mean_of_column(columns[name]) for name in self.names if name in columns}

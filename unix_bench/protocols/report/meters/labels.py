@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unix_bench.features import TextTooLong
-from unix_bench.protocols.base import NewLine
+from unix_bench.protocols.base import Columns, NewLine
 from unix_bench.protocols.metered import Absent
-from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.report.meters.base import Measured, Texts
 from unix_bench.scoring.report import FINDING_KEYS, UNCERTAIN, f1_measures, positive
-from unix_bench.scoring.statistics import FEW_STUDIES
+from unix_bench.scoring.statistics import FEW_STUDIES, Measure
 
 NONE = np.zeros((0, len(FINDING_KEYS)), dtype=np.int8)
 
@@ -44,6 +44,7 @@ class LabelMeter:
         self.absent = absent
         self.names = [f"{name}_{measure}" for measure in f1_measures(NONE, NONE)]
         self.once = [f"{name}_f1_{finding}_{uncertain}" for uncertain in UNCERTAIN for finding in FINDING_KEYS]
+        self._sides = (f"{name}_predicted", f"{name}_reference")
 
     @property
     def instruments(self) -> Mapping[str, str]:
@@ -62,14 +63,19 @@ class LabelMeter:
             except TextTooLong as error:
                 return Measured(reason=f"{error}: the published evaluation stops there too, without a value")
         predicted, reference = both[: len(texts.ids)], both[len(texts.ids) :]
-        there = {
-            f"{self._name}_f1_{finding}_{uncertain}": column
-            for uncertain in UNCERTAIN
-            for finding, column in zip(FINDING_KEYS, positive(reference, uncertain).T, strict=True)
-        }
-        readings = {
-            name: Reading(measure, positives=there.get(name), reliable_from=FEW_STUDIES if "_macro_" in name else 0)
-            for name, measure in zip(self.names, f1_measures(predicted, reference).values(), strict=True)
-        }
-        columns = {f"{self._name}_predicted": predicted.tolist(), f"{self._name}_reference": reference.tolist()}
-        return Measured(readings, columns)
+        columns = dict(zip(self._sides, (predicted.tolist(), reference.tolist()), strict=True))
+        shown = (column for uncertain in UNCERTAIN for column in positive(reference, uncertain).T)
+        return Measured(
+            self.measures(columns),
+            columns,
+            positives=dict(zip(self.once, shown, strict=True)),
+            reliable_from={name: FEW_STUDIES for name in self.names if "_macro_" in name},
+        )
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        if not all(side in columns for side in self._sides):
+            return {}
+        predicted, reference = (
+            np.array(columns[side], dtype=np.int8).reshape(-1, len(FINDING_KEYS)) for side in self._sides
+        )
+        return dict(zip(self.names, f1_measures(predicted, reference).values(), strict=True))

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +14,12 @@ from unix_bench import registry
 from unix_bench.cards import ExternalMetricCard
 from unix_bench.errors import UserError
 from unix_bench.features.radgraph import MODEL_TYPES
-from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.metered import Absent
-from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.base import Columns, NewLine
+from unix_bench.protocols.metered import Absent, mean_of_column, numbers
+from unix_bench.protocols.report.meters.base import Measured, Texts
 from unix_bench.scoring.metrics import metric_cards
-from unix_bench.scoring.statistics import mean_of
+from unix_bench.scoring.statistics import Measure
+from unix_bench.subprocesses import Program, ProgramError
 
 NOT_ALLOWED = Absent("its card names a command: allow that it is run with --allow-external")
 Score = Callable[[Texts], Sequence[float]]
@@ -55,8 +54,16 @@ class PluginMeter:
                 print(f"WARNING: {name} failed: {str(error) or type(error).__name__}", file=sys.stderr)
                 return Measured(reason=f"{name} failed ({type(error).__name__}); what it said stood on standard error")
             line.advance(len(texts.ids))
+        columns = {name: scores.tolist()}
+        return Measured(self.measures(columns), columns, better=self._better)
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        name = self.names[0]
+        if name not in columns:
+            return {}
+        scores = numbers(columns[name])
         seen = (float(scores.min()), float(scores.max()))  # nobody says what it could be
-        return Measured({name: Reading(mean_of(scores, within=seen))}, {name: scores.tolist()}, better=self._better)
+        return {name: mean_of_column(columns[name], seen)}
 
 
 def _checked(scores: Sequence[float], expected: int) -> NDArray[np.float64]:
@@ -109,14 +116,13 @@ def _run(command: Sequence[str], texts: Texts) -> list[float]:
         json.dumps({"id": identity, "prediction": prediction, "reference": reference}) + "\n"
         for identity, prediction, reference in rows
     )
-    done = subprocess.run(command, input=asked.encode(), capture_output=True, check=False)
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(
-            f"{Path(command[0]).name} ended with {done.returncode}{f', saying: {said[-1]}' if said else ''}"
-        )
+    with Program(command) as program:
+        try:
+            printed = program.run(asked.encode())
+        except ProgramError as error:
+            raise ValueError(str(error)) from error
     found: dict[str, float] = {}
-    for number, line in enumerate(done.stdout.decode(errors="replace").splitlines(), start=1):
+    for number, line in enumerate(printed.decode(errors="replace").splitlines(), start=1):
         try:
             answer = json.loads(line)
             if answer["id"] in found:

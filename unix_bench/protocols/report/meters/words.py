@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from unix_bench.protocols.base import NewLine
-from unix_bench.protocols.report.meters.base import Measured, Reading, Texts
+from unix_bench.protocols.base import Columns, NewLine
+from unix_bench.protocols.metered import mean_of_column
+from unix_bench.protocols.report.meters.base import Measured, Texts
 from unix_bench.scoring.report import (
     ROUGE_TOKENISER,
     TOKENISER,
@@ -18,9 +21,10 @@ from unix_bench.scoring.report import (
     rouge_l,
     sentence_bleu,
 )
-from unix_bench.scoring.statistics import Measure, mean_of
+from unix_bench.scoring.statistics import Measure
 
 CORPUS = "bleu_corpus_4"
+COUNTS = "bleu_counts"
 MEAN = "mean over reports"
 
 
@@ -45,15 +49,14 @@ class BleuMeter:
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
         counts = bleu_counts(texts.predictions, texts.references)
         scores = sentence_bleu(counts, self._protocol)
-        columns = dict(zip(self._sentence, scores.T.tolist(), strict=True))
-        scored = ~np.isnan(scores[:, 0])
-        readings = {
-            name: Reading(mean_of(np.nan_to_num(column), scored))
-            for name, column in zip(self._sentence, scores.T, strict=True)
-        }
-        if CORPUS in self.names:
-            readings[CORPUS] = Reading(Measure(counts.astype(np.float64), corpus_bleu))
-        return Measured(readings, {**columns, "bleu_counts": counts.tolist()})
+        columns = {**dict(zip(self._sentence, scores.T.tolist(), strict=True)), COUNTS: counts.tolist()}
+        return Measured(self.measures(columns), columns)
+
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        found = {name: mean_of_column(columns[name]) for name in self._sentence if name in columns}
+        if CORPUS in self.names and COUNTS in columns:
+            found[CORPUS] = Measure(np.array(columns[COUNTS], dtype=np.float64), corpus_bleu)
+        return found
 
 
 class RougeMeter:
@@ -74,10 +77,16 @@ class RougeMeter:
         }
 
     def measure(self, texts: Texts, new_line: NewLine) -> Measured:
-        scores = rouge_l(texts.predictions, texts.references)
+        columns = {"rouge_l": rouge_l(texts.predictions, texts.references).tolist()}
+        return Measured(self.measures(columns), columns)
 
-        def published(members: Sequence[int]) -> float:
-            return bootstrap_median(scores[list(members)])
+    def measures(self, columns: Columns) -> dict[str, Measure]:
+        if "rouge_l" not in columns:
+            return {}
+        mean = mean_of_column(columns["rouge_l"])
+        return {"rouge_l": replace(mean, published=_median) if self._published else mean}
 
-        reading = Reading(mean_of(scores), estimate=published if self._published else None)
-        return Measured({"rouge_l": reading}, {"rouge_l": scores.tolist()})
+
+def _median(parts: NDArray[np.float64]) -> float:
+    """Of the bootstrap means of scores, which are the first column of a mean's parts."""
+    return bootstrap_median(parts[:, 0])

@@ -1,0 +1,335 @@
+"""A pipeline's folder: what model_index.json says it is made of, and whether each part's files are whole and fit.
+
+    model_index.json                class of the pipeline, and library and class of each part
+    scheduler/scheduler_config.json
+    tokenizer*/                     vocab.json and merges.txt, spiece.model, or tokenizer.json
+    text_encoder*/  unet/ or transformer/  vae/
+        config.json
+        *.safetensors               one file, or an index and the shards that it names
+
+Only headers of weights are read here. Pickles are not read at all, nor is any code that lies in the folder.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from torch import nn
+
+from unix_bench.cards import ModelCard
+from unix_bench.errors import UserError
+from unix_bench.features.pretrained import CONFIG, read_json
+from unix_bench.models.diffusion.pipelines import pipeline_class
+from unix_bench.models.diffusion.settings import EXTRA
+from unix_bench.models.vlm.checkpoint import check_fit, quiet
+from unix_bench.weights import TensorFile, check_tensors
+
+INDEX = "model_index.json"
+LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
+# The judge of what may be shown and what it looks through: never loaded, so that no image is blacked out.
+SAFETY = {"safety_checker": None, "feature_extractor": None}
+UNSAFE = {"requires_safety_checker": False}
+STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
+PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
+SCHEDULER, PREPROCESSOR = "scheduler_config.json", "preprocessor_config.json"
+VOCABULARIES = (
+    ("tokenizer.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+    ("spiece.model",),
+    ("tokenizer.model",),
+)
+READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # of a .model
+NOTHING = re.compile(r"(?!)")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a pipeline.
+
+    Attributes:
+        name: Its folder, and what the pipeline calls it.
+        library: "diffusers" or "transformers".
+        kind: Its class.
+    """
+
+    name: str
+    library: str
+    kind: Any
+
+    @property
+    def network(self) -> bool:
+        return issubclass(self.kind, nn.Module)
+
+
+@dataclass(frozen=True)
+class PipelineFolder:
+    """A folder whose model_index.json was read and found to be of a class that can be run.
+
+    Attributes:
+        folder: Where it lies.
+        release: Where it comes from, for messages.
+        name: Class of the pipeline.
+        parts: All that are loaded, in the index's order.
+        options: What the index says beside parts, such as a default of the class's constructor.
+    """
+
+    folder: Path
+    release: str
+    name: str
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def read(cls, directory: Path, card: ModelCard) -> PipelineFolder:
+        """Read the index of the weights' folder, or of the folder of the card's base below it.
+
+        Raises:
+            UserError: There is none, it is damaged, of another class than the card's, or names a part that cannot be.
+        """
+        places = [directory, *(directory / name for name in card.parts)]
+        folder = next((place for place in places if (place / INDEX).is_file()), places[-1])
+        release = next((part.hub_id for name, part in card.parts.items() if directory / name == folder), card.hub_id)
+        release = release or "its release"
+        stated = read_json(folder / INDEX, release)
+        name = stated.get("_class_name")
+        if not isinstance(name, str):  # a list names a file of code beside the index
+            raise UserError(
+                f"{folder / INDEX} names no class of diffusers but {name!r}, and code from a folder is not run"
+            )
+        if card.architecture and name != card.architecture:
+            raise UserError(f"{folder / INDEX} describes {name}, not {card.architecture}: copy {release} to {folder}")
+        taken = inspect.signature(pipeline_class(name).__init__).parameters
+        entries = {key: value for key, value in stated.items() if isinstance(value, list) and key not in SAFETY}
+        parts = tuple(
+            _part(folder, key, value) for key, value in entries.items() if key in taken and value != [None, None]
+        )
+        found = cls(folder, release, name, parts)
+        optional = set(pipeline_class(name)._optional_components) | SAFETY.keys()
+        found._lacks_nothing([key for key in found._expected(taken) if key not in optional])
+        return found
+
+    @property
+    def kind(self) -> Any:
+        """The pipeline's class."""
+        return pipeline_class(self.name)
+
+    @cached_property
+    def switched_off(self) -> dict[str, Any]:
+        """Arguments that keep the safety checker out, of a class that has one."""
+        taken = inspect.signature(self.kind.__init__).parameters
+        return {key: value for key, value in (SAFETY | UNSAFE).items() if "safety_checker" in taken and key in taken}
+
+    def config(self, name: str) -> dict[str, Any]:
+        """What config.json of a part says; nothing for a part that is not there."""
+        held = any(part.name == name for part in self.parts)
+        return read_json(self.folder / name / CONFIG, self.release) if held else {}
+
+    def check(self) -> dict[str, Any]:
+        """See that every part's files are there, whole, and fit; returns the networks by name, without their weights.
+
+        Raises:
+            UserError: Names the file, and every tensor that is missing, unknown or of another shape.
+        """
+        return {part.name: network for part in self.parts if (network := self._check_part(part)) is not None}
+
+    def load(self, dtype: torch.dtype) -> Any:
+        """The pipeline with its weights, on the CPU. `check` comes first: the library fills in what is missing.
+
+        Raises:
+            UserError: The library finds something wrong.
+        """
+        with plainly(f"{self.folder} cannot be loaded as {self.name}", self.release), silent():
+            pipeline = self.kind.from_pretrained(
+                self.folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.switched_off
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def empty(self, networks: Mapping[str, Any]) -> Any:
+        """The pipeline around networks without weights, to ask what would go where.
+
+        Raises:
+            UserError: Its other parts cannot be read.
+        """
+        with plainly(f"{self.folder} cannot be loaded as {self.name}", self.release), silent():
+            others = {
+                part.name: part.kind.from_pretrained(self.folder / part.name, local_files_only=True)
+                for part in self.parts
+                if not part.network
+            }
+            taken = inspect.signature(self.kind.__init__).parameters
+            absent = {key: None for key in self._expected(taken) if key not in others and key not in networks}
+            return self.kind(**{**absent, **others, **networks, **self.switched_off})
+
+    def _expected(self, taken: Mapping[str, inspect.Parameter]) -> list[str]:
+        """Parts of the class: what its constructor takes without saying otherwise, and its optional ones."""
+        optional = self.kind._optional_components
+        empty = inspect.Parameter.empty
+        return [key for key, given in taken.items() if key != "self" and (given.default is empty or key in optional)]
+
+    def _lacks_nothing(self, needed: list[str]) -> None:
+        lost = [name for name in needed if all(part.name != name for part in self.parts)]
+        if lost:
+            raise UserError(f"{self.folder / INDEX} names no {', no '.join(lost)}: copy {self.release} there again")
+
+    def _check_part(self, part: Part) -> Any:
+        place = self.folder / part.name
+        if part.network:
+            return self._check_network(part)
+        if hasattr(part.kind, "load_config"):  # a scheduler
+            read_json(place / SCHEDULER, self.release)
+        elif issubclass(part.kind, transformers.PreTrainedTokenizerBase):
+            _check_vocabulary(place, self.release)
+        else:
+            read_json(place / PREPROCESSOR, self.release)
+        with plainly(f"{place} cannot be read as {part.kind.__name__}", self.release), silent():
+            part.kind.from_pretrained(place, local_files_only=True)
+        return None
+
+    def _check_network(self, part: Part) -> Any:
+        place = self.folder / part.name
+        stated = read_json(place / CONFIG, self.release)
+        if part.library == "diffusers" and stated.get("_class_name") != part.kind.__name__:
+            raise UserError(
+                f"{place / CONFIG} describes {stated.get('_class_name')}, not {part.kind.__name__}: "
+                f"copy {self.release} to {self.folder}"
+            )
+        with plainly(f"{place / CONFIG} describes no {part.kind.__name__}", self.release), torch.device("meta"):
+            config = None if part.library == "diffusers" else _quietly_read(part.kind.config_class, place)
+            network = part.kind.from_config(stated) if config is None else part.kind(config)
+        with open_shards(place, STEMS[part.library], self.release) as shapes:
+            if config is None:
+                _check_names(network, shapes, place)
+            else:
+                check_fit(part.kind, config, shapes, place)
+        return network
+
+
+def _part(folder: Path, name: str, entry: list[Any]) -> Part:
+    library, kind = (*entry, None, None)[:2]
+    found = getattr(LIBRARIES[library], kind, None) if library in LIBRARIES and isinstance(kind, str) else None
+    if found is None or not hasattr(found, "from_pretrained"):
+        raise UserError(
+            f"{folder / INDEX} says that {name} is {entry}, which is no class of diffusers {diffusers.__version__} or "
+            f"transformers {transformers.__version__}: code from a folder is not run"
+        )
+    if not (folder / name).is_dir():
+        raise UserError(f"{folder / name} is missing: copy the whole pipeline there")
+    if kind.startswith("Auto") and library == "transformers":  # the class would be what a configuration says
+        raise UserError(f"{folder / INDEX} leaves the class of {name} open ({kind}): name the class itself there")
+    return Part(name, library, found)
+
+
+def _check_vocabulary(place: Path, release: str) -> None:
+    held = [names for names in VOCABULARIES if all((place / name).is_file() for name in names)]
+    if not held:
+        known = ", ".join(" with ".join(names) for names in VOCABULARIES)
+        raise UserError(f"{place} holds no vocabulary ({known}): copy it from {release}")
+    lost = [name for module, name in READERS.items() if not _installed(module)]
+    if held[0][0].endswith(".model") and lost:
+        raise UserError(f"{place / held[0][0]} needs {' and '.join(lost)} to be read: {EXTRA}")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def _quietly_read(kind: Any, place: Path) -> Any:
+    with quiet():
+        return kind.from_pretrained(place, local_files_only=True)
+
+
+def _check_names(network: Any, shapes: Mapping[str, tuple[int, ...]], place: Path) -> None:
+    """Compare a file's tensors with those of a network of diffusers, which also reads its own earlier names."""
+    found = dict(shapes)
+    network._fix_state_dict_keys_on_load(found)
+    ignored = getattr(network, "_keys_to_ignore_on_load_unexpected", None) or []
+    unused = re.compile("|".join(f".*{pattern}" for pattern in ignored)) if ignored else NOTHING
+    check_tensors(place, found, {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, unused)
+
+
+@contextmanager
+def open_shards(place: Path, stem: str, release: str) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Shapes of all tensors of a part, whose files stay open meanwhile.
+
+    Raises:
+        UserError: A file is missing, damaged, a pickle, or holds other tensors than the index says.
+    """
+    single, index = place / f"{stem}.safetensors", place / f"{stem}.safetensors.index.json"
+    with ExitStack() as stack:
+        if single.is_file():
+            yield stack.enter_context(TensorFile.open(single)).shapes
+            return
+        if not index.is_file():
+            raise _no_weights(place, single, release)
+        places = read_json(index, release).get("weight_map")
+        if not isinstance(places, dict) or not all(Path(str(name)).name == name for name in places.values()):
+            raise UserError(f"{index} holds no map of tensors to files beside it: copy it from {release} again")
+        names = sorted(set(places.values()))
+        absent = [name for name in names if not (place / name).is_file()]
+        if absent:
+            raise UserError(
+                f"{place} lacks {', '.join(absent)} of the {len(names)} shards of its index: copy them there"
+            )
+        shards = {name: stack.enter_context(TensorFile.open(place / name)).shapes for name in names}
+        held = {key: shape for name in names for key, shape in shards[name].items() if places.get(key) == name}
+        stray = [key for name in names for key in shards[name] if places.get(key) != name]
+        lost = [key for key in places if key not in held]
+        if stray or lost:
+            raise UserError(
+                f"{index} does not fit its shards: {len(lost)} tensors are not where it says and {len(stray)} are not "
+                f"in it, such as {(lost + stray)[0]}: copy index and shards of one revision"
+            )
+        yield held
+
+
+def _no_weights(place: Path, single: Path, release: str) -> UserError:
+    pickles = [path.name for pattern in PICKLES for path in sorted(place.glob(pattern))]
+    if pickles:
+        return UserError(
+            f"{place} holds {pickles[0]}, a pickle, which is not read: save it as {single.name} (safetensors) or copy "
+            f"that from {release}"
+        )
+    return UserError(f"{single} is missing: copy it from {release}")
+
+
+@contextmanager
+def plainly(what: str, release: str) -> Iterator[None]:
+    """Turn whatever a library raises over a user's files into one sentence, a `UserError`."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # the libraries say it in a dozen ways, of which none is meant for a user
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise UserError(f"{what} ({why}): copy {release} there again") from error
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Keep both libraries from printing; what matters of what they would say is said in sentences here."""
+    logging = diffusers.utils.logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        with quiet():
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

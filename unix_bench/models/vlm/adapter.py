@@ -1,0 +1,190 @@
+"""Chat-style models as the bench runs them: settings checked, requests turned into one walk a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from transformers import GenerationConfig
+from transformers.generation import GenerationMixin
+
+from unix_bench.cards import ModelCard
+from unix_bench.errors import UserError, unknown_name
+from unix_bench.models.base import ReportRequest
+from unix_bench.models.vlm.answers import answer
+from unix_bench.models.vlm.checkpoint import built_config, check_fit, load_model, model_class, open_shards
+from unix_bench.models.vlm.demo import DEMO_VERSION, write_demo_weights
+from unix_bench.models.vlm.llava_mistral import Release
+from unix_bench.models.vlm.readers import PROCESSORS, ChatReader, Question, Reader
+from unix_bench.models.vlm.sampling import choices
+from unix_bench.models.vlm.settings import ReportSettings
+
+if TYPE_CHECKING:
+    from unix_bench.models.base import Loadable, ReportWriter
+
+
+class VisionLanguageModel:
+    """Writes reports with one loaded model."""
+
+    demo_version = DEMO_VERSION
+
+    def __init__(self, model: Any, reader: Reader, settings: ReportSettings) -> None:
+        self.model, self.reader, self.settings = model, reader, settings
+        self._ends = _ends(model, reader)
+        # Several releases sample or penalise repetition, and `generate` would fill in from theirs what ours leaves out.
+        model.generation_config = GenerationConfig()
+        self._last: list[tuple[ReportRequest, str]] = []
+
+    @classmethod
+    def complete_settings(
+        cls, directory: Path, card: ModelCard, kind: str, stated: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Check the settings; how long an answer may be the weights say."""
+        _check_architecture(card)
+        if kind != "report":
+            raise UserError(f"{card.title} writes reports here; it has no settings for {kind}")
+        settings = ReportSettings.checked(stated, card.title)
+        config = Release(directory, card).config if Release.is_one(directory, card) else built_config(directory, card)
+        limit = config.get_text_config().max_position_embeddings
+        if settings.max_new_tokens > limit:
+            raise UserError(f"max_new_tokens must be 1 to {limit} for these weights, not {settings.max_new_tokens}")
+        return settings.model_dump()
+
+    @classmethod
+    def load(cls, directory: Path, card: ModelCard, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
+        _check_architecture(card)
+        checked = ReportSettings.checked(settings, card.title)
+        if Release.is_one(directory, card):
+            release = Release(directory, card)
+            return cls(release.load(dtype, device), release.reader(), checked)
+        _check(directory, card)
+        reader = ChatReader.load(directory, card.architecture, checked.system)
+        config = built_config(directory, card)
+        return cls(load_model(model_class(card.architecture), config, directory, None, dtype, device), reader, checked)
+
+    @classmethod
+    def check_weights(cls, directory: Path, card: ModelCard) -> None:
+        """See from the files' headers whether `load` would work; raises as it does."""
+        _check_architecture(card)
+        if Release.is_one(directory, card):
+            release = Release(directory, card)
+            release.check()
+            release.reader()
+            return
+        _check(directory, card)
+        system = next((str(stated["system"]) for stated in card.settings.values() if "system" in stated), "")
+        ChatReader.load(directory, card.architecture, system)
+
+    @staticmethod
+    def write_demo_weights(directory: Path, card: ModelCard) -> None:
+        """Write a tiny stand-in of the card's class, in the layout of its release."""
+        _check_architecture(card)
+        write_demo_weights(directory, card)
+
+    def write(self, requests: Sequence[ReportRequest]) -> list[str]:
+        """One report a request.
+
+        Where an answer cannot be found in what was written for one request, the call raises, and the bench asks again
+        for each alone; what was written stays at hand for that, and nothing is written twice.
+
+        Raises:
+            NoAnswer: A text holds no report.
+            ValueError: A question cannot be asked, or the weights give no numbers.
+        """
+        texts = self._recalled(requests) or self._written(requests)
+        settings = self.settings
+        return [answer(text, settings.extract, settings.section) for text in texts]
+
+    def _recalled(self, requests: Sequence[ReportRequest]) -> list[str]:
+        """What was written for these requests in the last call that wrote; empty unless it was for all."""
+        found = [next((text for asked, text in self._last if asked == request), None) for request in requests]
+        return [] if None in found else [text for text in found if text is not None]
+
+    def _written(self, requests: Sequence[ReportRequest]) -> list[str]:
+        """The whole text that the model writes for each request."""
+        if not requests:
+            return []
+        settings = self.settings
+        questions = [
+            Question(one.image.convert("RGB"), settings.system, settings.question(one.instruction, one.indication))
+            for one in requests
+        ]
+        texts = self.ask(questions, [one.id for one in requests])
+        self._last = list(zip(requests, texts, strict=True))
+        return texts
+
+    @torch.inference_mode()
+    def ask(self, questions: Sequence[Question], ids: Sequence[str]) -> list[str]:
+        """What the model writes, whole.
+
+        Args:
+            questions: One an answer.
+            ids: Of the requests; with `sampling_seed` they decide what is drawn.
+
+        Raises:
+            ValueError: A question and its answer have no room, or cannot be asked.
+        """
+        inputs = {name: self._placed(value) for name, value in self.reader.read(questions).items()}
+        asked = inputs["input_ids"].shape[1]
+        room = self.model.config.get_text_config().max_position_embeddings
+        if asked + self.settings.max_new_tokens > room:
+            raise ValueError(
+                f"a question of {asked} tokens, those of the image among them, and {self.settings.max_new_tokens} new "
+                f"ones exceed the {room} that the model has positions for"
+            )
+        # The mixin's own: Janus' `generate` does not hand on what is done to the scores.
+        written = GenerationMixin.generate(
+            self.model,
+            **inputs,
+            generation_config=self._decoding(),
+            logits_processor=choices(self.settings, ids, inputs["attention_mask"]),
+        )
+        texts: list[str] = self.reader.tokenizer.batch_decode(
+            written[:, asked:], skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return texts
+
+    def _placed(self, value: Any) -> Any:
+        """An input on the model's device, in its precision where it is not a count or a mask."""
+        return value.to(device=self.model.device, dtype=self.model.dtype if value.is_floating_point() else None)
+
+    def _decoding(self) -> GenerationConfig:
+        """All that decides a walk, beside `choices`."""
+        return GenerationConfig(
+            max_new_tokens=self.settings.max_new_tokens,
+            do_sample=False,  # the best of what `choices` leaves
+            num_beams=1,
+            use_cache=True,
+            eos_token_id=self._ends,
+            pad_token_id=self._ends[0],  # after an answer's end, where it is skipped
+        )
+
+
+def _ends(model: Any, reader: Reader) -> list[int]:
+    """Tokens that end an answer: those of generation_config.json or config.json, and the tokenizer's."""
+    stated = model.generation_config.eos_token_id
+    found = [stated] if isinstance(stated, int) else list(stated or [])
+    own = reader.tokenizer.eos_token_id
+    ends = list(dict.fromkeys([*found, *([] if own is None else [own])]))
+    if not ends:
+        raise UserError("neither generation_config.json nor the tokenizer says which token ends an answer: copy both")
+    return ends
+
+
+def _check_architecture(card: ModelCard) -> None:
+    if card.architecture not in PROCESSORS:
+        raise UserError(f"card '{card.name}': {unknown_name('architecture', card.architecture, PROCESSORS)}")
+
+
+def _check(directory: Path, card: ModelCard) -> None:
+    config = built_config(directory, card)
+    shapes = {name: file.shapes[name] for name, file in open_shards(directory).items()}
+    check_fit(model_class(card.architecture), config, shapes, directory)
+
+
+if TYPE_CHECKING:  # mypy holds the class against what the bench asks of a family
+
+    def _fits(model: VisionLanguageModel) -> tuple[type[Loadable], ReportWriter]:
+        return VisionLanguageModel, model
