@@ -57,6 +57,15 @@ def test_the_main_job_prints_every_row() -> None:
     assert "random demo weights" in result.stderr
 
 
+@pytest.mark.parametrize("task", ["generation", "report"])
+def test_one_study_is_enough_to_run(task: str) -> None:
+    """As whoever tries a new model does first; what one study cannot give says so."""
+    short = "num_timesteps=3" if task == "generation" else "max_new_tokens=3"
+    said = bench("run", "--model", "unix", "--task", task, "--limit", 1, "--set", short, "--quiet")
+    assert said.exit_code == 0, said.output
+    assert "1 predicted, 0 failed" in said.stdout
+
+
 def test_results_are_complete_signed_and_the_same_again() -> None:
     first = generate("--per-pathology", "--limit", 8, "--json", "--results", "one")
     second = generate("--per-pathology", "--limit", 8, "--json", "--results", "two")
@@ -201,7 +210,7 @@ def test_predictions_stay_in_their_folder(folder: Path, tmp_path: Path) -> None:
         (["--set", "timestep_shift=nan"], ["finite"]),
         (["--device", "cpu:3"], ["there is one cpu"]),
         (["--results", "~nobody-here/x"], ["~nobody-here"]),
-        (["--weights", "nowhere"], ["--weights nowhere is not a folder"]),
+        (["--weights", "nowhere"], ["--weights nowhere is neither a folder nor"]),
         (["--device", "cuda:7"], ["--device cuda:7"]),
         (["--dtype", "int8"], ["--dtype int8"]),
     ],

@@ -147,7 +147,7 @@ def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Patter
     }
     unknown = {key: "" for key in found if key not in expected and not unused.match(key)}
     problems = [
-        f"{len(keys)} {label}: {', '.join(_listed(keys))}"
+        f"{len(keys)} {label}: {', '.join(listed(keys))}"
         for label, keys in (("missing", missing), ("of the wrong shape", wrong), ("unknown", unknown))
         if keys
     ]
@@ -155,7 +155,7 @@ def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Patter
         raise UserError(f"{path} does not fit its config.json: tensors {'; '.join(problems)}")
 
 
-def _listed(keys: Mapping[str, str]) -> list[str]:
+def listed(keys: Mapping[str, str]) -> list[str]:
     """Every key with its note; where they are many, keys that differ in numbers alone become one entry."""
     if len(keys) <= LISTED:
         return [key + note for key, note in keys.items()]

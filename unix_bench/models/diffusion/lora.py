@@ -18,7 +18,7 @@ from unix_bench.errors import UserError
 from unix_bench.models.diffusion.folder import silent
 from unix_bench.models.diffusion.settings import EXTRA
 from unix_bench.weights import TensorFile
-from unix_bench.weights import _listed as listed
+from unix_bench.weights import listed as listed
 
 ADAPTER = "card"  # its name in the pipeline
 # Earlier spellings of the two matrices -> peft's, which the library itself turns them into.

@@ -39,9 +39,9 @@ class FeatureTable:
             budget: Bytes that the dot products may take, 8 (n^2 + m^2 + n m).
 
         Raises:
-            ValueError: NaN or Inf, fewer than two rows, or unequal d.
+            ValueError: NaN or Inf, no row, or unequal d.
         """
-        self._real, self._generated = as_pair(real, generated)
+        self._real, self._generated = as_pair(real, generated, least=1)
         n, m = len(self._real), len(self._generated)
         self._kept = 8 * (n * n + m * m + n * m) <= budget
 
