@@ -143,8 +143,8 @@ def test_the_cards_are_there() -> None:
 @pytest.mark.parametrize("name", NAMED)
 def test_a_card_has_a_stand_in_that_takes_its_settings(name: str, tmp_path: Path) -> None:
     card = registry.model(name)
-    folder = demo_weights(card, ExternalModel, tmp_path / "demo")
-    again = demo_weights(card, ExternalModel, tmp_path / "again")
+    folder = demo_weights(card, tmp_path / "demo")
+    again = demo_weights(card, tmp_path / "again")
     assert (folder / "server.py").read_bytes() == (again / "server.py").read_bytes()
     for task in card.tasks:
         digest, settings = introduce(card, folder, task, card.settings[task])
