@@ -73,6 +73,7 @@ def test_killed_at_any_instant_it_goes_on_to_the_same_result(undisturbed: bytes,
         process.join()
     for number in range(KILLS // 5):
         assert finish(tmp_path, f"runs-{number}") == undisturbed, f"seed {seed}, folder {number}"
+        # A kill within a write leaves a `*.partial`, as `records.atomic` says.
         left = {path.name for path in run_folder(tmp_path / f"runs-{number}").iterdir() if path.suffix != ".partial"}
         assert left == {"run.json", "samples-0.jsonl", "images", "phases.jsonl", "scores"}
 
@@ -120,6 +121,18 @@ def test_a_finished_run_is_printed_again_and_not_touched(undisturbed: bytes, tmp
     assert finish(tmp_path) == undisturbed
     assert killed.said(tmp_path) == first
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*")} == before
+
+
+def test_a_finished_run_keeps_no_lease_of_a_dead_process(undisturbed: bytes, tmp_path: Path) -> None:
+    """Killed in the instant after the results were there."""
+    code = "from pathlib import Path; from unix_bench.records.lease import Lease; import os, sys\n"
+    code += "Lease(Path(sys.argv[1])).take(); os.kill(os.getpid(), 9)"
+    assert finish(tmp_path) == undisturbed
+    run = run_folder(tmp_path / "runs")
+    subprocess.run([sys.executable, "-c", code, str(run)])
+    assert (run / "lease.json").is_file()
+    assert finish(tmp_path) == undisturbed
+    assert not (run / "lease.json").exists()
 
 
 def cut_last_line(run: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from unix_bench.execution import (
     graceful_stop,
 )
 from unix_bench.plan import Plan, PredictOptions, look_at_images, new_record
-from unix_bench.records import PhaseLog, RunFolder, Sample, read_heartbeat
+from unix_bench.records import Heartbeat, PhaseLog, RunFolder, Sample, read_heartbeat
 from unix_bench.settings import Settings
 
 PASSES = 3  # over what is left, where records vanish while a run is at work
@@ -50,13 +50,19 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings, run: RunFol
     found = run.whole_samples()
     bad = [study for study in studies if study.id in check.unreadable and study.id not in found]
     left = _left(batches, check, {name for name, sample in found.items() if sample.error is None})
-    record = new_record(plan.spec, plan.data, check.pixel_digest, plan.source.identity.demo, plan.source.weights)
     if not left and not bad:
-        run.begin(record)
-        _compare_pixels(run, check)
+        _begin(plan, run, check)
+        if _died_at_work(run):
+            with suppress(UserError):  # it can be read all the same
+                run.hold()  # and what the dead process left behind goes with the release
         return
     plan.source.check()  # before anything is written
-    _tell_of_death(run)
+    if (dead := _died_at_work(run)) is not None:
+        print(
+            f"{run.id}: the process that worked on it died (pid {dead.pid}): going on. If it dies here again, "
+            "--executor process survives that and leaves out the sample that does it",
+            file=sys.stderr,
+        )
     run.hold()
     line = ProgressLine(f"{plan.spec.model}, {plan.spec.task}", sum(map(len, left)) + len(bad))
     with ExitStack() as stack:
@@ -64,8 +70,7 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings, run: RunFol
         if scheduler is not None:  # so is this: weights that do not load leave no trace
             with log.phase("loading weights"):
                 scheduler.wait_until_ready()
-        run.begin(record)
-        _compare_pixels(run, check)
+        _begin(plan, run, check)
         run.forget_results()
         log.open(run.path)
         stop = stack.enter_context(graceful_stop())
@@ -91,15 +96,10 @@ def predict(plan: Plan, options: PredictOptions, settings: Settings, run: RunFol
         raise UserError(f"predictions vanish from {run.path} as soon as they are recorded: see who else writes there")
 
 
-def _tell_of_death(run: RunFolder) -> None:
-    """Say so where the last process died at work; a sample that kills it again can be found out."""
-    before = read_heartbeat(run.path)
-    if before is not None and before.state == "dead":
-        print(
-            f"{run.id}: the process that worked on it died (pid {before.pid}): going on. If it dies here again, "
-            "--executor process survives that and leaves out the sample that does it",
-            file=sys.stderr,
-        )
+def _died_at_work(run: RunFolder) -> Heartbeat | None:
+    """The last sign of life of a process of this machine that died at work on the run; None: there is none."""
+    last = read_heartbeat(run.path)
+    return last if last is not None and last.state == "dead" else None
 
 
 def _scheduler(
@@ -119,7 +119,11 @@ def _left(batches: Sequence[Sequence[Study]], check: ImageCheck, settled: Set[st
     return [batch for batch in usable if any(study.id not in settled for study in batch)]
 
 
-def _compare_pixels(run: RunFolder, check: ImageCheck) -> None:
+def _begin(plan: Plan, run: RunFolder, check: ImageCheck) -> None:
+    """Write the run's record where there is none, and hold the images against the one that is there."""
+    if not run.is_begun:
+        source = plan.source
+        run.begin(new_record(plan.spec, plan.data, check.pixel_digest, source.identity.demo, source.weights))
     if run.record().pixel_digest != check.pixel_digest:
         print(f"WARNING: the images differ from those that {run.id} began with", file=sys.stderr)
 

@@ -92,9 +92,14 @@ class RunFolder:
         Raises:
             UserError: The results folder cannot be written to, or another process is at work on the run.
         """
-        if not (self.path / RUN_FILE).is_file():
+        if not self.is_begun:
             self.hold()
             write_atomic(self.path / RUN_FILE, _as_json(record))
+
+    @property
+    def is_begun(self) -> bool:
+        """Has it a record?"""
+        return (self.path / RUN_FILE).is_file()
 
     @property
     def id(self) -> str:
