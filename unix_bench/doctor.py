@@ -41,7 +41,7 @@ def examine(settings: Settings) -> list[Line]:
         origin = settings.origin.get(name, "default")
         found.append(Line(f"setting {name}", True, f"{getattr(settings, name) or 'not set'} ({origin})"))
     found += [_data(name, settings) for name in ("demo", *registry.set_names())]
-    found += [_weights(name, settings) for name in registry.models()]
+    found += [_weights(card, settings) for card in registry.models().values()]
     found += [
         _instrument("CheXbert", lambda: find_labeller(settings), settings, ("chexbert", "bert-base-uncased")),
         _instrument(
@@ -90,8 +90,7 @@ def _instrument(
     )
 
 
-def _weights(name: str, settings: Settings) -> Line:
-    card = registry.model(name)
+def _weights(card: ModelCard, settings: Settings) -> Line:
     return _held_against_lock(_found(card, settings), [card], settings)
 
 

@@ -36,10 +36,10 @@ def models() -> dict[str, ModelCard]:
     Raises:
         UserError: A card names a family that nothing provides.
     """
-    cards = read_cards("baselines", ModelCard)
+    cards, known = read_cards("baselines", ModelCard), families()
     for card in cards.values():
-        if card.family not in families():
-            raise UserError(f"card '{card.name}': {unknown_name('family', card.family, families())}")
+        if card.family not in known:
+            raise UserError(f"card '{card.name}': {unknown_name('family', card.family, known)}")
     return cards
 
 

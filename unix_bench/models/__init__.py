@@ -14,6 +14,7 @@ from unix_bench.models.base import (
     ReportRequest,
     ReportWriter,
 )
+from unix_bench.models.settings import checked_settings
 
 __all__ = [
     "ImageDrawer",
@@ -24,6 +25,7 @@ __all__ = [
     "ProbePair",
     "ReportRequest",
     "ReportWriter",
+    "checked_settings",
     "model_family",
 ]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError, unknown_name
+from unix_bench.models import checked_settings
 
 LARGEST = 4096  # pixels a side; a mean is summed in memory
 Side = Annotated[int, Field(ge=0, le=LARGEST, description=f"pixels from 1 to {LARGEST}, or 0 for images as they are")]
@@ -74,14 +75,5 @@ def check_settings(card: ModelCard, kind: str, stated: Mapping[str, Any]) -> dic
     model = OF_POINT.get((point, kind))
     if model is None:
         raise UserError(f"card '{card.name}': the reference point '{point}' has no answer for tasks of kind {kind}")
-    wrong = sorted(stated.keys() ^ model.model_fields.keys())
-    if wrong:
-        known = ", ".join(model.model_fields) or "none"
-        raise UserError(f"card '{card.name}': its settings for {kind} are {known}: see to {', '.join(wrong)}")
-    try:
-        model.model_validate(dict(stated))
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        field = model.model_fields[name]
-        raise UserError(f"'{card.name}': {name} must be {field.description}, not {stated[name]!r}") from error
+    checked_settings(model, stated, f"card '{card.name}': its settings for {kind}", f"'{card.name}':")
     return dict(stated)

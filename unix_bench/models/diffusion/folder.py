@@ -32,7 +32,8 @@ from unix_bench.errors import UserError
 from unix_bench.features.pretrained import CONFIG, read_json
 from unix_bench.models.diffusion.pipelines import pipeline_class
 from unix_bench.models.diffusion.settings import EXTRA
-from unix_bench.models.vlm.checkpoint import check_fit, quiet
+from unix_bench.models.plain_words import in_plain_words, quiet
+from unix_bench.models.vlm.checkpoint import check_fit
 from unix_bench.weights import TensorFile, check_tensors
 
 INDEX = "model_index.json"
@@ -149,7 +150,10 @@ class PipelineFolder:
         Raises:
             UserError: The library finds something wrong.
         """
-        with plainly(f"{self.folder} cannot be loaded as {self.name}", self.release), silent():
+        with (
+            in_plain_words(f"{self.folder} cannot be loaded as {self.name}", f"copy {self.release} there again"),
+            silent(),
+        ):
             pipeline = self.kind.from_pretrained(
                 self.folder, dtype=dtype, local_files_only=True, use_safetensors=True, **self.switched_off
             )
@@ -162,7 +166,10 @@ class PipelineFolder:
         Raises:
             UserError: Its other parts cannot be read.
         """
-        with plainly(f"{self.folder} cannot be loaded as {self.name}", self.release), silent():
+        with (
+            in_plain_words(f"{self.folder} cannot be loaded as {self.name}", f"copy {self.release} there again"),
+            silent(),
+        ):
             others = {
                 part.name: part.kind.from_pretrained(self.folder / part.name, local_files_only=True)
                 for part in self.parts
@@ -193,7 +200,10 @@ class PipelineFolder:
             _check_vocabulary(place, self.release)
         else:
             read_json(place / PREPROCESSOR, self.release)
-        with plainly(f"{place} cannot be read as {part.kind.__name__}", self.release), silent():
+        with (
+            in_plain_words(f"{place} cannot be read as {part.kind.__name__}", f"copy {self.release} there again"),
+            silent(),
+        ):
             part.kind.from_pretrained(place, local_files_only=True)
         return None
 
@@ -205,7 +215,10 @@ class PipelineFolder:
                 f"{place / CONFIG} describes {stated.get('_class_name')}, not {part.kind.__name__}: "
                 f"copy {self.release} to {self.folder}"
             )
-        with plainly(f"{place / CONFIG} describes no {part.kind.__name__}", self.release), torch.device("meta"):
+        with (
+            in_plain_words(f"{place / CONFIG} describes no {part.kind.__name__}", f"copy {self.release} there again"),
+            torch.device("meta"),
+        ):
             config = None if part.library == "diffusers" else _quietly_read(part.kind.config_class, place)
             network = part.kind.from_config(stated) if config is None else part.kind(config)
         with open_shards(place, STEMS[part.library], self.release) as shapes:
@@ -305,18 +318,6 @@ def _no_weights(place: Path, single: Path, release: str) -> UserError:
             f"that from {release}"
         )
     return UserError(f"{single} is missing: copy it from {release}")
-
-
-@contextmanager
-def plainly(what: str, release: str) -> Iterator[None]:
-    """Turn whatever a library raises over a user's files into one sentence, a `UserError`."""
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # the libraries say it in a dozen ways, of which none is meant for a user
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{what} ({why}): copy {release} there again") from error
 
 
 @contextmanager

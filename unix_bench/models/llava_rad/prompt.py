@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from unix_bench.errors import UserError
+from unix_bench.models.settings import checked_settings
 
 IMAGE, QUESTION, INDICATION = "<image>", "{question}", "{indication}"
 Three = Annotated[list[float], Field(min_length=3, max_length=3, description="three numbers")]
@@ -47,17 +48,7 @@ class ReportSettings(BaseModel):
         Raises:
             UserError: A setting is missing, unknown, of another type, or lacks a place.
         """
-        wrong = sorted(stated.keys() ^ cls.model_fields.keys())
-        if wrong:
-            raise UserError(
-                f"a LLaVA-Rad card's settings for report are {', '.join(cls.model_fields)}: see to {', '.join(wrong)}"
-            )
-        try:
-            settings = cls.model_validate(dict(stated))
-        except ValidationError as error:
-            name = str(error.errors()[0]["loc"][0])
-            what = cls.model_fields[name].description
-            raise UserError(f"LLaVA-Rad's setting {name} must be {what}, not {stated[name]!r}") from error
+        settings = checked_settings(cls, stated, "a LLaVA-Rad card's settings for report", "LLaVA-Rad's setting")
         settings._check_places()
         return settings
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from unix_bench.errors import UserError
 from unix_bench.models.llm_cxr.sampling import Sampling
+from unix_bench.models.settings import checked_settings
 
 Flag = Annotated[bool, Field(description="true or false")]
 Count = Annotated[int, Field(ge=1, description="a whole number of 1 or more")]
@@ -77,16 +78,8 @@ def check_settings(kind: str, stated: Mapping[str, Any]) -> AnswerSettings:
     """
     if kind not in OF_KIND:
         raise UserError(f"LLM-CXR writes reports and draws images; it has no settings for {kind}")
-    fields = OF_KIND[kind].model_fields
-    wrong = sorted(stated.keys() ^ fields.keys())
-    if wrong:
-        raise UserError(f"an LLM-CXR card's settings for {kind} are {', '.join(fields)}: see to {', '.join(wrong)}")
-    try:
-        settings = OF_KIND[kind].model_validate(dict(stated))
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        what = fields[name].description
-        raise UserError(f"LLM-CXR's {kind} setting {name} must be {what}, not {stated[name]!r}") from error
+    all_of, one_of = f"an LLM-CXR card's settings for {kind}", f"LLM-CXR's {kind} setting"
+    settings = checked_settings(OF_KIND[kind], stated, all_of, one_of)
     if isinstance(settings, DrawSettings) and not settings.do_sample and settings.attempts > 1:
         raise UserError("with do_sample false every attempt is the same: set attempts to 1")
     return settings

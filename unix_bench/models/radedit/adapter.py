@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from unix_bench.cards import ModelCard
@@ -31,6 +31,7 @@ from unix_bench.models.radedit.loading import (
     load_network,
     load_text,
 )
+from unix_bench.models.settings import checked_settings
 
 if TYPE_CHECKING:
     from unix_bench.models.base import ImageDrawer, Loadable
@@ -86,17 +87,7 @@ class DrawSettings(BaseModel):
             ...
         unix_bench.errors.UserError: RadEdit's setting steps must be a whole number from 1 to 1000, not 0
         """
-        wrong = sorted(stated.keys() ^ cls.model_fields.keys())
-        if wrong:
-            raise UserError(
-                f"a RadEdit card's settings for generation are {', '.join(cls.model_fields)}: see to {', '.join(wrong)}"
-            )
-        try:
-            return cls.model_validate(dict(stated))
-        except ValidationError as error:
-            name = str(error.errors()[0]["loc"][0])
-            what = cls.model_fields[name].description
-            raise UserError(f"RadEdit's setting {name} must be {what}, not {stated[name]!r}") from error
+        return checked_settings(cls, stated, "a RadEdit card's settings for generation", "RadEdit's setting")
 
 
 class RadEdit:

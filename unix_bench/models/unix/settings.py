@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from unix_bench.errors import UserError
+from unix_bench.models.settings import checked_settings
 
 Flag = Annotated[bool, Field(description="true or false")]
 Whole = Annotated[int, Field(description="a whole number")]
@@ -63,14 +63,5 @@ def check_settings(kind: str, stated: Mapping[str, Any]) -> dict[str, Any]:
         ...
     unix_bench.errors.UserError: UniX's report setting max_new_tokens must be a whole number, not '64'
     """
-    fields = OF_KIND[kind].model_fields
-    wrong = sorted(stated.keys() ^ fields.keys())
-    if wrong:
-        raise UserError(f"a UniX card's settings for {kind} are {', '.join(fields)}: see to {', '.join(wrong)}")
-    try:
-        OF_KIND[kind].model_validate(dict(stated))
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        what = fields[name].description
-        raise UserError(f"UniX's {kind} setting {name} must be {what}, not {stated[name]!r}") from error
+    checked_settings(OF_KIND[kind], stated, f"a UniX card's settings for {kind}", f"UniX's {kind} setting")
     return dict(stated)

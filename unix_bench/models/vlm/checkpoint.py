@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ import torch
 import transformers
 from torch import Tensor
 from transformers import AutoConfig
-from transformers.utils import logging
 
 from unix_bench.cards import ModelCard, Part, Released
 from unix_bench.errors import UserError
-from unix_bench.models.vlm.readers import in_plain_words
+from unix_bench.models.plain_words import in_plain_words, quiet
 from unix_bench.weights import Shapes, TensorFile, check_tensors
 
 CONFIG, SINGLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -164,20 +162,6 @@ def load_model(
 def model_class(architecture: str) -> Any:
     """The class of transformers of that name."""
     return getattr(transformers, architecture)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from printing bars and tables; what matters of them is said in sentences here."""
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _size(shape: tuple[int, ...]) -> int:

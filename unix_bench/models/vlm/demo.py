@@ -18,8 +18,9 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from unix_bench.cards import ModelCard
+from unix_bench.models.plain_words import quiet
 from unix_bench.models.tiny import byte_level_bpe, demo_texts
-from unix_bench.models.vlm.checkpoint import model_class, quiet
+from unix_bench.models.vlm.checkpoint import model_class
 from unix_bench.models.vlm.llava_mistral import ARCHITECTURE, MODEL_TYPE, RENAMED, TOWER, Release
 from unix_bench.models.vlm.readers import PROCESSORS, ChatReader, Question, Reader
 from unix_bench.weights import fill_seeded

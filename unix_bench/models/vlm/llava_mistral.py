@@ -24,8 +24,9 @@ from transformers import LlavaForConditionalGeneration as Llava
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
+from unix_bench.models.plain_words import in_plain_words
 from unix_bench.models.vlm.checkpoint import CONFIG, UNUSED, check_fit, load_model, open_shards, read_config
-from unix_bench.models.vlm.readers import Question, in_plain_words, refuse_special_tokens, require_any
+from unix_bench.models.vlm.readers import Question, refuse_special_tokens, require_any
 from unix_bench.weights import TensorFile
 
 MODEL_TYPE, ARCHITECTURE = "llava_mistral", "LlavaMistralForCausalLM"

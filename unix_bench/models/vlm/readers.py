@@ -5,8 +5,7 @@ Image processors are those on Pillow; torchvision is never needed. Questions of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +22,7 @@ from transformers import (
 from transformers.processing_utils import ProcessorMixin
 
 from unix_bench.errors import UserError
+from unix_bench.models.plain_words import in_plain_words
 
 
 @dataclass(frozen=True)
@@ -161,15 +161,3 @@ def require_any(directory: Path, names: Sequence[str]) -> None:
     """See that one of these files is there; raises `UserError` if not."""
     if not any((directory / name).is_file() for name in names):
         raise UserError(f"{directory} holds no {' and no '.join(names)}: copy it from the release")
-
-
-@contextmanager
-def in_plain_words(what: str) -> Iterator[None]:
-    """Turn whatever transformers raises over a user's files into one sentence, a `UserError`."""
-    try:
-        yield
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # the library says it in a dozen ways, of which none is meant for a user
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise UserError(f"{what} ({why}): copy the release's files again") from error

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from unix_bench.errors import UserError
+from unix_bench.models.settings import checked_settings
 from unix_bench.models.vlm.answers import Extract
 
 PLACE = re.compile(r"\{([A-Za-z_]+)\}")  # not the empty braces of \boxed{}
@@ -71,20 +71,7 @@ class ReportSettings(BaseModel):
         Raises:
             UserError: One is missing, unknown, impossible, or does not go with another.
         """
-        wrong = sorted(stated.keys() ^ cls.model_fields.keys())
-        if wrong:
-            raise UserError(
-                f"{title}'s settings for report are {', '.join(cls.model_fields)}: see to {', '.join(wrong)}"
-            )
-        try:
-            return cls.model_validate(dict(stated))
-        except ValidationError as error:
-            first = error.errors()[0]
-            if not first["loc"]:
-                raise UserError(f"{title}'s report setting {first['ctx']['error']}") from error
-            name = str(first["loc"][0])
-            what = cls.model_fields[name].description
-            raise UserError(f"{title}'s report setting {name} must be {what}, not {stated[name]!r}") from error
+        return checked_settings(cls, stated, f"{title}'s settings for report", f"{title}'s report setting")
 
     def question(self, instruction: str, indication: str | None) -> str:
         """What is said beside the image.
