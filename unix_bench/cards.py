@@ -146,6 +146,7 @@ class ModelCard(Released):
         architecture: Class of diffusers or transformers that it is, where the family runs several.
         command: What starts a model that lives in an environment of its own.
         parts: Folder below that of the weights -> another repository whose files go there, such as a LoRA's base.
+        dtype: Precision on a GPU where a run states none; on a CPU it is float32.
         parameters: How many, as published and as counted where these differ.
         trained_on: Data it was trained on, as far as its makers say.
         published: What published tables call it.
@@ -158,6 +159,7 @@ class ModelCard(Released):
     command: list[str] = []
     tasks: list[str] = Field(min_length=1)
     parts: dict[str, Part] = {}
+    dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
     parameters: str = ""
     trained_on: str = ""
     citation: str = ""

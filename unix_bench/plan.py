@@ -105,7 +105,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     subset = load_subset(options.subset, data) if options.subset is not None else None
     eligible = eligible_studies(data, adapter, subset, options.limit)
     device = choose_device(options.device)
-    dtype = choose_dtype(options.dtype, device, options.deterministic)
+    dtype = choose_dtype(options.dtype, device, options.deterministic, card.dtype)
     source = _source(card, task, options, data, eligible, settings)
     if source.restricted:  # what is predicted shows it, and with it the run
         data = replace(data, restricted=True)

@@ -29,7 +29,7 @@ class PredictSpec:
         subset: Name of a fixed subset and digest of its ids; None: the whole set.
         limit: The first so many eligible studies; None: all.
         batch_size: Fixes the batch plan, and with it the last digits.
-        dtype, device: "float32" | "bfloat16"; "cpu" | "cuda".
+        dtype, device: "float32" | "bfloat16" | "float16"; "cpu" | "cuda".
         deterministic: Deterministic kernels asked for.
     """
 

@@ -133,8 +133,17 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Pattern[str]) -> None:
-    """Compare what a file holds with what a model needs; names matched by `unused` may be there or not.
+def check_tensors(
+    path: Path, found: Shapes, expected: Shapes, unused: re.Pattern[str], described_by: str = "its config.json"
+) -> None:
+    """Compare what a file holds with what a model needs.
+
+    Args:
+        path: The file, for the message.
+        found: What it holds.
+        expected: What the model needs.
+        unused: Matches names that may be there or not.
+        described_by: What the model was made from, for the message.
 
     Raises:
         UserError: Names every tensor that is missing, of another shape, or not known.
@@ -152,7 +161,7 @@ def check_tensors(path: Path, found: Shapes, expected: Shapes, unused: re.Patter
         if keys
     ]
     if problems:
-        raise UserError(f"{path} does not fit its config.json: tensors {'; '.join(problems)}")
+        raise UserError(f"{path} does not fit {described_by}: tensors {'; '.join(problems)}")
 
 
 def listed(keys: Mapping[str, str]) -> list[str]:

@@ -13,16 +13,17 @@ def test_devices_and_precision() -> None:
     for wrong in ("gpu", "mps", "cuda:99"):
         with pytest.raises(UserError, match=f"--device {wrong}"):
             choose_device(wrong)
-    assert choose_dtype("auto", "cpu", False) == "float32"
-    assert choose_dtype("auto", "cuda", False) == "bfloat16"
-    assert choose_dtype("auto", "cuda", True) == "float32"
-    with pytest.raises(UserError, match="--dtype float16"):
-        choose_dtype("float16", "cuda", False)
-    assert choose_dtype("auto", "cpu:0", False) == "float32"
+    assert choose_dtype("auto", "cpu", False, "float16") == "float32"
+    assert choose_dtype("auto", "cuda", False, "float16") == "float16"
+    assert choose_dtype("auto", "cuda", True, "float16") == "float32"
+    assert choose_dtype("float16", "cpu", False, "float32") == "float16"
+    with pytest.raises(UserError, match="--dtype int8: say auto, float32, bfloat16 or float16"):
+        choose_dtype("int8", "cuda", False, "bfloat16")
+    assert choose_dtype("auto", "cpu:0", False, "float16") == "float32"
     with pytest.raises(UserError, match="there is one cpu"):
         choose_device("cpu:3")
     with pytest.raises(UserError, match="drop one"):
-        choose_dtype("bfloat16", "cuda", True)
+        choose_dtype("bfloat16", "cuda", True, "bfloat16")
 
 
 def test_who_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -391,10 +391,13 @@ BROKEN: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda d: shutil.rmtree(d / BASE),
         ["vicuna-7b-v1.5", "is missing: copy it from lmsys/vicuna-7b-v1.5"],
     ),
-    "no shard": (lambda d: (d / SHARD).unlink(), [f"{SHARD} is missing"]),
+    "no shard": (
+        lambda d: (d / SHARD).unlink(),
+        [f"lacks {Path(SHARD).name} of the 2 shards of its index", "copy them from lmsys"],
+    ),
     "no index": (
         lambda d: (d / BASE / "pytorch_model.bin.index.json").unlink(),
-        ["pytorch_model.bin.index.json is missing"],
+        ["pytorch_model.bin.index.json, which says what the shards hold, is missing"],
     ),
     "index leads away": (
         lambda d: restate(d / BASE / "pytorch_model.bin.index.json", weight_map={"a": "../x.bin"}),
@@ -429,7 +432,7 @@ BROKEN: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "base lacks a tensor": (
         lambda d: change(d / SHARD, lambda t: t.pop("model.embed_tokens.weight") is None),
-        ["1 missing: model.embed_tokens.weight [640, 64]"],
+        ["does not fit its shards: 1 tensors are not where it says", "model.embed_tokens.weight"],
     ),
     "another base": (
         lambda d: restate(d / BASE / "config.json", architectures=["MistralForCausalLM"]),

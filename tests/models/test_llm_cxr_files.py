@@ -294,7 +294,7 @@ QKV = "gpt_neox.layers.1.attention.query_key_value.weight"
         (edit_json("llm/config.json", hidden_size=32), "of the wrong shape"),
         (gone("llm/tokenizer.json"), "tokenizer.json is missing"),
         (write("llm/tokenizer.json", "{}"), "tokenizer.json is no tokenizer"),
-        (gone(LLM_FILE), "llm holds no model.safetensors or pytorch_model.bin"),
+        (gone(LLM_FILE), "llm/model.safetensors is missing: copy it from the LLM-CXR release"),
         (cut(LLM_FILE, 1000), "pytorch_model.bin is not a whole torch checkpoint"),
         (cut(LLM_FILE, 200_000), "pytorch_model.bin"),
         (edit_tensors(LLM_FILE, lambda held: held.pop("embed_out.weight")), "1 missing: embed_out.weight [577, 64]"),
@@ -350,7 +350,7 @@ def test_an_index_that_leads_nowhere(copied: Path, text: str) -> None:
 def test_a_part_that_is_missing(copied: Path) -> None:
     sharded(copied / "llm")
     (copied / "llm" / "part-2.bin").unlink()
-    with pytest.raises(UserError, match=r"part-2\.bin is missing"):
+    with pytest.raises(UserError, match=r"llm lacks part-2\.bin of the 2 shards"):
         LlmCxr.check_weights(copied, CARD)
 
 

@@ -63,7 +63,7 @@ def test_a_seed_of_its_own_decides_what_is_drawn() -> None:
     drawn = ("--set", "temperature=3")
     first = reports(run("llava-med", "one", *drawn))
     assert reports(run("llava-med", "two", "--batch-size", 1, *drawn)) == first
-    assert reports(run("llava-med", "three", *drawn, "--set", "sampling_seed=1")) != first
+    assert reports(run("llava-med", "three", *drawn, "--seed", 1)) != first
 
 
 def test_an_answer_without_a_report_fails_and_is_not_kept() -> None:

@@ -45,7 +45,6 @@ def test_the_bundled_settings_are_complete(name: str) -> None:
         ({"top_p": 0.9}, "top_p and top_k must be 1.0 and 0 where temperature is 0, since nothing is drawn"),
         ({"top_k": 5}, "top_p and top_k must be 1.0 and 0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty must be a number above 0"),
-        ({"sampling_seed": -1}, "sampling_seed must be a whole number from 0"),
         ({"extract": "box"}, 'extract must be "all", "boxed" or "section", not \'box\''),
         ({"extract": "section"}, 'section must be a name where extract is "section", and empty elsewhere'),
         ({"section": "findings"}, "section must be a name where"),

@@ -46,7 +46,7 @@ def weights_demo(out: Path, model: str) -> None:
 @click.option("--allow-external", is_flag=True, help="Run the command that a model's card names.")
 @click.option("--weights", "stated", type=FOLDER, help="A model's folder, or the one that holds it.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:I; for a model.")
-@click.option("--dtype", default="auto", show_default=True, help="auto, float32 or bfloat16; for a model.")
+@click.option("--dtype", default="auto", show_default=True, help="auto, float32, bfloat16 or float16; for a model.")
 @json_option
 def weights_check(what: str, allow_external: bool, stated: Path | None, device: str, dtype: str, as_json: bool) -> None:
     """Ask real weights what they must know; exit 1 if an answer is wrong.

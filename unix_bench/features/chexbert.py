@@ -80,7 +80,7 @@ class CheXbert:
             raise UserError(f"{self._bert}/config.json describes no BERT ({error}): copy that of {BERT}") from error
         expected = {PREFIX + name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
         with TensorFile.open(self._checkpoint) as file:
-            check_tensors(self._checkpoint, file.shapes, expected, UNUSED)
+            check_tensors(self._checkpoint, file.shapes, expected, UNUSED, f"{self._bert}/config.json")
             network.load_state_dict({name.removeprefix(PREFIX): file.read(name) for name in expected})
         return network.eval().to(self._device)
 

@@ -6,7 +6,6 @@ A subclass says which model it is, how a folder of it is recognised, and what it
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,20 +15,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from PIL import Image
 from torch import Tensor, nn
 
 from unix_bench.errors import UserError, unknown_name
 from unix_bench.features.encoder import encode_in_batches, identity_of
 from unix_bench.features.geometry import PAD_SQUARE, Fit, column_of
+from unix_bench.released import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.weights import TensorFile, check_tensors, digest_file, stand_in_name
 
-CONFIG, PREPROCESSOR, WEIGHTS = "config.json", "preprocessor_config.json", "model.safetensors"
+PREPROCESSOR, WEIGHTS = "preprocessor_config.json", "model.safetensors"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BATCH = 16
-# What transformers raises for a configuration that no network can have.
-CONFIG_ERRORS = (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError)
 
 
 class PretrainedEncoder(ABC):
@@ -184,20 +181,3 @@ class PretrainedEncoder(ABC):
             UserError: The weights are missing, damaged or of another model; names the tensors.
         """
         return encode_in_batches(self, images)
-
-
-def read_json(path: Path, release: str) -> dict[str, Any]:
-    """The object that a JSON file of a release holds.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: copy it from {release}") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): copy it from {release} again") from error
-    if not isinstance(stated, dict):
-        raise UserError(f"{path} holds no configuration: copy it from {release} again")
-    return stated

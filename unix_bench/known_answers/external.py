@@ -64,7 +64,7 @@ def ask_model(
         )
     folder = find_command(card, family, stated, settings)
     device = choose_device(device)
-    dtype = choose_dtype(dtype, device, deterministic=False)
+    dtype = choose_dtype(dtype, device, deterministic=False, on_gpu=card.dtype)
     return [answer for name in card.tasks for answer in _ask_server(card, folder, registry.task(name), dtype, device)]
 
 
@@ -128,7 +128,7 @@ def _report_samples(server: Server, instruction: str) -> tuple[dict[str, Any], .
         ),
     ]
     first, second = report_items(server, requests)
-    bad = {"id": "no image", "instruction": instruction, "indication": None, **sent_image(server, b"no image", 2)}
+    bad = {**first, "id": "no image", **sent_image(server, b"no image", 2)}
     return first, second, bad
 
 

@@ -14,12 +14,13 @@ from unix_bench.cards import ModelCard
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """Write a report about this image (mode L or RGB)."""
+    """Write a report about this image (mode L or RGB); where words are drawn, the seed alone decides how they fall."""
 
     id: str
     image: Image.Image
     instruction: str
     indication: str | None = None
+    seed: int = 0
 
 
 @dataclass(frozen=True)

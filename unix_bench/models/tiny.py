@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -32,3 +34,35 @@ def byte_level_bpe(special_tokens: Sequence[str], vocab_size: int = 512) -> Toke
     )
     tokenizer.train_from_iterator(demo_texts(), trainer)
     return tokenizer
+
+
+def llama_tokenizer(special_tokens: Sequence[str] = ("<unk>", "<s>", "</s>"), vocab_size: int = 640) -> Any:
+    """Llama's and Mistral's kind of BPE over the demo's texts: what is no word is spelt in bytes."""
+    from transformers import LlamaTokenizer
+
+    trained = Tokenizer(models.BPE(unk_token=special_tokens[0], fuse_unk=True, byte_fallback=True))
+    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    spelt = [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=[*special_tokens, *spelt], show_progress=False)
+    trained.train_from_iterator(demo_texts(), trainer)
+    made = json.loads(trained.to_str())["model"]
+    return LlamaTokenizer(vocab=made["vocab"], merges=[tuple(pair) for pair in made["merges"]])
+
+
+def tiny_unet(token_width: int, **options: Any) -> Any:
+    """A UNet in the form of Stable Diffusion's, of two stages, that attends to tokens of this width."""
+    from diffusers import UNet2DConditionModel
+
+    return UNet2DConditionModel(
+        sample_size=64,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=token_width,
+        attention_head_dim=4,
+        norm_num_groups=4,
+        **options,
+    )

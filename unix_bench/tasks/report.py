@@ -25,7 +25,7 @@ class ReportTask:
         return None if study.problem or study.reference.report is not None else "no reference report"
 
     def predict(self, model: ReportWriter, studies: Sequence[Study], seeds: Sequence[int]) -> Sequence[str]:
-        """Reports; decoding is greedy, so the seeds are not used."""
+        """Reports, each with its seed for a model that draws its words."""
         images = load_images(study.inputs.image for study in studies)
         return model.write(
             [
@@ -34,8 +34,9 @@ class ReportTask:
                     image=image,
                     instruction=study.inputs.instruction or self.instruction,
                     indication=study.inputs.indication,
+                    seed=seed,
                 )
-                for study, image in zip(studies, images, strict=True)
+                for study, image, seed in zip(studies, images, seeds, strict=True)
             ]
         )
 

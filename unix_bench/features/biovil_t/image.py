@@ -128,7 +128,9 @@ def load_image_network(path: Path) -> ImageNetwork:
         shape = image_shape(file.shapes)
         network = ImageNetwork(shape)
         expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        check_tensors(path, file.shapes, {**expected, **dict(_idle(network, shape))}, NOTHING)
+        check_tensors(
+            path, file.shapes, {**expected, **dict(_idle(network, shape))}, NOTHING, "the network of its sizes"
+        )
         network.load_state_dict({name: file.read(name) for name in expected})
     return network.eval()
 

@@ -20,7 +20,8 @@ from unix_bench.features.biovil_t.text import TextNetwork, TextReader, load_text
 from unix_bench.features.encoder import encode_in_batches, identity_of
 from unix_bench.features.geometry import CENTRE_CROP, PAD_SQUARE
 from unix_bench.features.places import BIOVIL_T
-from unix_bench.features.pretrained import BATCH, CONFIG, DTYPES
+from unix_bench.features.pretrained import BATCH, DTYPES
+from unix_bench.released import CONFIG
 from unix_bench.weights import TensorFile, digest_file, stand_in_name
 
 GEOMETRIES = (PAD_SQUARE, CENTRE_CROP)

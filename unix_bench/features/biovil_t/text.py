@@ -17,7 +17,7 @@ from transformers import BertConfig, BertModel, BertTokenizer
 from unix_bench.errors import UserError
 from unix_bench.features.chexbert import TextTooLong
 from unix_bench.features.places import BIOVIL_T, VOCABULARIES
-from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
+from unix_bench.released import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there; the release has the second

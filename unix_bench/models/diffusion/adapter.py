@@ -61,7 +61,7 @@ class DiffusionModel:
         if draw.offload != "none" and find_spec("accelerate") is None:
             raise UserError(f"offload={draw.offload} needs accelerate, which is not installed: {EXTRA}")
         folder.check()
-        pipeline = folder.load(torch.float32 if dtype == "float32" else getattr(torch, draw.dtype))
+        pipeline = folder.load(getattr(torch, dtype))
         if draw.lora:
             put_on(pipeline, directory / draw.lora, draw.lora_scale)
         _limit_clip(pipeline, checked)

@@ -22,7 +22,6 @@ from diffusers import (
     PixArtTransformer2DModel,
     SanaTransformer2DModel,
     SD3Transformer2DModel,
-    UNet2DConditionModel,
 )
 from safetensors.torch import save_file
 from torch import nn
@@ -40,6 +39,7 @@ from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
 from unix_bench.models.diffusion.demo_tokenizers import CLIP_TOKENS, write_clip, write_gemma, write_t5
 from unix_bench.models.diffusion.folder import INDEX, silent
+from unix_bench.models.tiny import tiny_unet
 from unix_bench.weights import fill_seeded
 
 DEMO_VERSION = "1"  # raise it when the bytes change: made weights are cached under it
@@ -95,19 +95,7 @@ def _write_lora(network: nn.Module, name: str, file: Path) -> None:
 
 
 def _stable_diffusion(folder: Path) -> tuple[Parts, Parts]:
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=4,
-        use_linear_projection=True,
-    )
+    unet = tiny_unet(WIDTH, use_linear_projection=True)
     scheduler = DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,

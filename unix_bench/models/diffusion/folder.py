@@ -15,7 +15,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -29,20 +29,19 @@ from torch import nn
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
-from unix_bench.features.pretrained import CONFIG, read_json
 from unix_bench.models.diffusion.pipelines import pipeline_class
 from unix_bench.models.diffusion.settings import EXTRA
+from unix_bench.models.fit import check_fit
 from unix_bench.models.plain_words import in_plain_words, quiet
-from unix_bench.models.vlm.checkpoint import check_fit
-from unix_bench.weights import TensorFile, check_tensors
+from unix_bench.released import CONFIG, Shards, read_json
+from unix_bench.weights import check_tensors
 
 INDEX = "model_index.json"
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 # The judge of what may be shown and what it looks through: never loaded, so that no image is blacked out.
 SAFETY = {"safety_checker": None, "feature_extractor": None}
 UNSAFE = {"requires_safety_checker": False}
-STEMS = {"diffusers": "diffusion_pytorch_model", "transformers": "model"}
-PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
+WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
 SCHEDULER, PREPROCESSOR = "scheduler_config.json", "preprocessor_config.json"
 VOCABULARIES = (
     ("tokenizer.json",),
@@ -221,11 +220,11 @@ class PipelineFolder:
         ):
             config = None if part.library == "diffusers" else _quietly_read(part.kind.config_class, place)
             network = part.kind.from_config(stated) if config is None else part.kind(config)
-        with open_shards(place, STEMS[part.library], self.release) as shapes:
+        with Shards.open(place, [WEIGHTS[part.library]], self.release) as shards:
             if config is None:
-                _check_names(network, shapes, place)
+                _check_names(network, shards.shapes, place)
             else:
-                check_fit(part.kind, config, shapes, place)
+                check_fit(part.kind, config, shards.shapes, place)
         return network
 
 
@@ -273,51 +272,6 @@ def _check_names(network: Any, shapes: Mapping[str, tuple[int, ...]], place: Pat
     ignored = getattr(network, "_keys_to_ignore_on_load_unexpected", None) or []
     unused = re.compile("|".join(f".*{pattern}" for pattern in ignored)) if ignored else NOTHING
     check_tensors(place, found, {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, unused)
-
-
-@contextmanager
-def open_shards(place: Path, stem: str, release: str) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Shapes of all tensors of a part, whose files stay open meanwhile.
-
-    Raises:
-        UserError: A file is missing, damaged, a pickle, or holds other tensors than the index says.
-    """
-    single, index = place / f"{stem}.safetensors", place / f"{stem}.safetensors.index.json"
-    with ExitStack() as stack:
-        if single.is_file():
-            yield stack.enter_context(TensorFile.open(single)).shapes
-            return
-        if not index.is_file():
-            raise _no_weights(place, single, release)
-        places = read_json(index, release).get("weight_map")
-        if not isinstance(places, dict) or not all(Path(str(name)).name == name for name in places.values()):
-            raise UserError(f"{index} holds no map of tensors to files beside it: copy it from {release} again")
-        names = sorted(set(places.values()))
-        absent = [name for name in names if not (place / name).is_file()]
-        if absent:
-            raise UserError(
-                f"{place} lacks {', '.join(absent)} of the {len(names)} shards of its index: copy them there"
-            )
-        shards = {name: stack.enter_context(TensorFile.open(place / name)).shapes for name in names}
-        held = {key: shape for name in names for key, shape in shards[name].items() if places.get(key) == name}
-        stray = [key for name in names for key in shards[name] if places.get(key) != name]
-        lost = [key for key in places if key not in held]
-        if stray or lost:
-            raise UserError(
-                f"{index} does not fit its shards: {len(lost)} tensors are not where it says and {len(stray)} are not "
-                f"in it, such as {(lost + stray)[0]}: copy index and shards of one revision"
-            )
-        yield held
-
-
-def _no_weights(place: Path, single: Path, release: str) -> UserError:
-    pickles = [path.name for pattern in PICKLES for path in sorted(place.glob(pattern))]
-    if pickles:
-        return UserError(
-            f"{place} holds {pickles[0]}, a pickle, which is not read: save it as {single.name} (safetensors) or copy "
-            f"that from {release}"
-        )
-    return UserError(f"{single} is missing: copy it from {release}")
 
 
 @contextmanager

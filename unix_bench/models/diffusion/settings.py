@@ -29,7 +29,6 @@ class DrawSettings(BaseModel):
         negative_prompt: What guidance leads away from.
         lora: LoRA file below the weights' folder; empty: none.
         lora_scale: What its changes are multiplied by.
-        dtype: Precision of the weights where a run is not in float32; float32: always that.
         offload: Which parts wait in the CPU's memory: none, whole models, or every layer for itself.
         attention_slicing: Attention head by head: slower, in less memory.
     """
@@ -43,9 +42,6 @@ class DrawSettings(BaseModel):
     negative_prompt: Annotated[str, Field(description="a text")]
     lora: Annotated[str, Field(description="a file's name, or empty")]
     lora_scale: Annotated[float, Field(allow_inf_nan=False, description="a number")]
-    dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"], Field(description="float32, float16 or bfloat16, in quotes")
-    ]
     offload: Annotated[Literal["none", "model", "sequential"], Field(description="none, model or sequential")]
     attention_slicing: Annotated[bool, Field(description="true or false")]
 

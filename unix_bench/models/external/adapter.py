@@ -234,6 +234,7 @@ def report_items(server: Server, requests: Sequence[ReportRequest]) -> list[dict
             "id": one.id,
             "instruction": one.instruction,
             "indication": one.indication,
+            "seed": one.seed,
             **sent_image(server, _png(one.image), number),
         }
         for number, one in enumerate(requests)

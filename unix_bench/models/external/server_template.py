@@ -46,13 +46,17 @@ class Model:
     def __init__(self, task: str, settings: Dict[str, Any], dtype: str, device: str) -> None:
         """Load it.
 
-        task: "report" or "generation"; settings: the card's; dtype: "float32" or "bfloat16"; device: "cpu", "cuda:0".
+        task: "report" or "generation"; settings: the card's; dtype: "float32", "bfloat16", "float16"; device: "cpu",
+        "cuda:0".
         Raise an error where it cannot be run so: a number must not say of a dtype that it was another one.
         """
         self.size = min(int(settings.get("size", 64)), 64)
 
     def report(self, item: Dict[str, Any]) -> str:
-        """Write a report about item["image"]; item["instruction"] and item["indication"], which may be None."""
+        """Write a report about item["image"]; item["instruction"] and item["indication"], which may be None.
+
+        item["seed"] alone decides words that are drawn.
+        """
         width, height = png_size(item["image"])
         return "The heart size is normal. The lungs are clear. The image has %d by %d pixels." % (width, height)
 

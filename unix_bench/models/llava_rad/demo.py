@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from unix_bench.features.pretrained import CONFIG
 from unix_bench.models.llava_rad import language, projector, tower
-from unix_bench.models.tiny import demo_texts
+from unix_bench.models.tiny import llama_tokenizer
+from unix_bench.released import CONFIG
 from unix_bench.weights import fill_seeded
 
 DEMO_VERSION = "1"  # raise it when the bytes change: made weights are cached under it
@@ -22,7 +21,6 @@ SHAPE = tower.TowerShape(width=64, depth=3, patch=14, grid=4)
 WIDTH = 64  # of the language model
 RANK, ALPHA = 4, 8
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-SPECIAL = ("<unk>", "<s>", "</s>")
 SHARDS = 2
 
 
@@ -30,7 +28,7 @@ def write_demo_weights(directory: Path) -> None:
     """Make the demo's weights: a few hundred thousand parameters, the same bytes every time."""
     base = directory / language.BASE
     base.mkdir(parents=True)
-    tokenizer = _tokenizer()
+    tokenizer = llama_tokenizer()
     tokenizer.save_pretrained(base)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -62,7 +60,7 @@ def _write_base(folder: Path, config: LlamaConfig) -> None:
         file = f"pytorch_model-{shard + 1:05d}-of-{SHARDS:05d}.bin"
         torch.save({name: tensors[name] for name in names[shard::SHARDS]}, folder / file)
         parts |= dict.fromkeys(names[shard::SHARDS], file)
-    _write_json(folder / language.INDICES[-1], {"metadata": {}, "weight_map": parts})
+    _write_json(folder / f"{language.BASE_WEIGHTS[-1]}.index.json", {"metadata": {}, "weight_map": parts})
     _write_json(folder / CONFIG, config.to_dict())
 
 
@@ -110,16 +108,3 @@ def _half(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _write_json(path: Path, stated: dict[str, Any]) -> None:
     path.write_text(json.dumps(stated, indent=1) + "\n", encoding="utf-8")
-
-
-def _tokenizer() -> LlamaTokenizer:
-    """Llama's kind of BPE over the demo's texts: what is no word is spelt in bytes."""
-    trained = Tokenizer(models.BPE(unk_token=SPECIAL[0], fuse_unk=True, byte_fallback=True))
-    trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
-    trained.decoder = decoders.ByteFallback()
-    spelt = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=640, special_tokens=[*SPECIAL, *spelt], show_progress=False)
-    trained.train_from_iterator(demo_texts(), trainer)
-    model = json.loads(trained.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
-    return LlamaTokenizer(vocab=model["vocab"], merges=merges)

@@ -15,15 +15,14 @@ from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from unix_bench.errors import UserError, unknown_name
-from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.models.llava_rad.tower import RELEASE
+from unix_bench.released import CONFIG, CONFIG_ERRORS, Shards, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
 BASE, BASE_RELEASE = "vicuna-7b-v1.5", "lmsys/vicuna-7b-v1.5"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model"
 IN_ADAPTER = "base_model.model."  # what PEFT puts before every name
-INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLE = ("model.safetensors", "pytorch_model.bin")
+BASE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin")
 ROTARY = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$")  # kept by transformers before 4.32
 NOTHING = re.compile(r"(?!)")
@@ -131,15 +130,11 @@ class LanguageFiles:
     def __exit__(self, *raised: object) -> None:
         self._stack.close()
 
-    def _open_base(self, folder: Path) -> dict[str, TensorFile]:
-        """Which file holds each of the base's tensors."""
-        named, paths = _base_files(folder)
-        files = [self._stack.enter_context(TensorFile.open(path)) for path in paths]
-        found = {name: file for file in files for name in file.shapes}
-        shapes = {name: file.shapes[name] for name, file in found.items()}
+    def _open_base(self, folder: Path) -> Shards:
+        shards = self._stack.enter_context(Shards.open(folder, BASE_WEIGHTS, BASE_RELEASE))
         needed = {name: tuple(tensor.shape) for name, tensor in self.model.state_dict().items()}
-        check_tensors(named, shapes, needed, ROTARY)
-        return found
+        check_tensors(shards.path, shards.shapes, needed, ROTARY)
+        return shards
 
     def _open_adapter(self, directory: Path) -> TensorFile:
         places = [directory / f"{ADAPTER}{suffix}" for suffix in SUFFIXES]
@@ -149,7 +144,7 @@ class LanguageFiles:
             needed[f"{IN_ADAPTER}{name}.lora_A.weight"] = (self._lora.rank, layer.in_features)
             needed[f"{IN_ADAPTER}{name}.lora_B.weight"] = (layer.out_features, self._lora.rank)
         file = self._stack.enter_context(TensorFile.open(path))
-        check_tensors(path, file.shapes, needed, NOTHING)
+        check_tensors(path, file.shapes, needed, NOTHING, described_by=ADAPTER_CONFIG)
         return file
 
     def load(self, dtype: torch.dtype, device: str) -> LlamaForCausalLM:
@@ -161,7 +156,7 @@ class LanguageFiles:
         return self.model.eval()
 
     def _merged(self, name: str, device: str) -> Tensor:
-        weight, layer = self._base[name].read(name), name.removesuffix(".weight")
+        weight, layer = self._base.read(name), name.removesuffix(".weight")
         if layer not in self._changed:
             return weight
         a, b = (self._adapter.read(f"{IN_ADAPTER}{layer}.lora_{part}.weight") for part in "AB")
@@ -187,19 +182,6 @@ def llama_config(folder: Path) -> LlamaConfig:
         why = " ".join(str(error).split())
         raise UserError(f"{path} describes no network ({why}): copy that of {BASE_RELEASE}") from error
     return config
-
-
-def _base_files(folder: Path) -> tuple[Path, list[Path]]:
-    """The file to be named when tensors are missing, and the files that should hold them."""
-    index = next((folder / name for name in INDICES if (folder / name).is_file()), None)
-    if index is None:
-        single = next((folder / name for name in SINGLE if (folder / name).is_file()), folder / INDICES[-1])
-        return single, [single]
-    parts = read_json(index, BASE_RELEASE).get("weight_map")
-    names = set(parts.values()) if isinstance(parts, dict) else set()
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        raise UserError(f"{index} does not say which files beside it hold what: copy it from {BASE_RELEASE} again")
-    return index, [folder / name for name in sorted(names)]
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from unix_bench.errors import UserError
-from unix_bench.features.pretrained import CONFIG, read_json
 from unix_bench.models.llava_rad.tower import RELEASE, TAKEN
+from unix_bench.released import CONFIG, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
 WEIGHTS = "non_lora_trainables.bin"

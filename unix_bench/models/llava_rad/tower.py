@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from unix_bench.errors import UserError
-from unix_bench.features.pretrained import read_json
+from unix_bench.released import read_json
 from unix_bench.weights import Shapes, TensorFile, check_tensors
 
 RELEASE = "microsoft/llava-rad"

@@ -17,10 +17,9 @@ from unix_bench.models.base import ImageRequest, ReportRequest
 from unix_bench.models.llm_cxr.decoding import continue_prompts
 from unix_bench.models.llm_cxr.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.llm_cxr.release import Release
-from unix_bench.models.llm_cxr.settings import AnswerSettings, DrawSettings, ReportSettings, check_settings
+from unix_bench.models.llm_cxr.settings import AnswerSettings, DrawSettings, check_settings
 from unix_bench.models.llm_cxr.vocabulary import IMAGE, Vocabulary
 from unix_bench.models.llm_cxr.vqgan import VQGAN
-from unix_bench.spec import sample_seed
 
 if TYPE_CHECKING:
     from unix_bench.models.base import ImageDrawer, Loadable, ReportWriter
@@ -73,10 +72,9 @@ class LlmCxr:
     @torch.inference_mode()
     def write(self, requests: Sequence[ReportRequest]) -> list[str]:
         """One report a request; it may be empty. The model takes an image and the card's question, no indication."""
-        assert isinstance(self.settings, ReportSettings)
         prompts = [self.vocabulary.about_image(self.settings.instruction, self.read(one.image)) for one in requests]
-        seeds = [sample_seed(self.settings.seed, "report", one.id) for one in requests]
-        return [self.vocabulary.text_in(answer) for answer in self._answers(prompts, list(map(_generator, seeds)))]
+        generators = [_generator(one.seed) for one in requests]
+        return [self.vocabulary.text_in(answer) for answer in self._answers(prompts, generators)]
 
     @torch.inference_mode()
     def draw(self, requests: Sequence[ImageRequest]) -> list[Image.Image]:

@@ -24,11 +24,11 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from unix_bench.features.pretrained import CONFIG
 from unix_bench.models.llm_cxr.release import ARCHITECTURE, LLM, VQ
 from unix_bench.models.llm_cxr.vocabulary import END, RESPONSE, TOKENIZER, TOKENIZER_CONFIG
 from unix_bench.models.llm_cxr.vqgan import VQGAN, VQConfig
 from unix_bench.models.tiny import byte_level_bpe
+from unix_bench.released import CONFIG
 from unix_bench.weights import fill_seeded
 
 DEMO_VERSION = "1"  # raise it when the bytes change: made weights are cached under it

@@ -10,7 +10,6 @@ The release is two archives, whose own folders are not known here: their files g
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from pydantic import ValidationError
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from unix_bench.errors import UserError
-from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.models.llm_cxr.vocabulary import Vocabulary
 from unix_bench.models.llm_cxr.vqgan import VQGAN, VQConfig
+from unix_bench.released import CONFIG, CONFIG_ERRORS, Shards, read_json
 from unix_bench.weights import TensorFile, check_tensors, stand_in_name
 
 LLM, VQ = "llm", "vqgan"
@@ -80,8 +79,9 @@ class Release:
         Raises:
             UserError: A file is missing or damaged, or its tensors do not fit; all are named.
         """
-        model, held = _fitted_language(self.directory / LLM, self.language)
-        tensors = {name: held[key := _as_filed(name)].read(key).to(device, dtype) for name in model.state_dict()}
+        model, shards = _fitted_language(self.directory / LLM, self.language)
+        with shards:
+            tensors = {name: shards.read(_as_filed(name)).to(device, dtype) for name in model.state_dict()}
         model.load_state_dict(tensors, assign=True)
         # No file holds the frequencies of the positions, and a model made without weights has none.
         model.gpt_neox.rotary_emb = type(model.gpt_neox.rotary_emb)(model.config).to(device)
@@ -134,38 +134,22 @@ def _only(folder: Path, pattern: str) -> Path:
     return found[0]
 
 
-def _fitted_language(folder: Path, config: GPTNeoXConfig) -> tuple[Any, Mapping[str, TensorFile]]:
-    """A model without weights, and by name the open file that holds each tensor."""
+def _fitted_language(folder: Path, config: GPTNeoXConfig) -> tuple[Any, Shards]:
+    """A model without weights, and the open files that have them."""
     try:
         with torch.device("meta"):
             model = GPTNeoXForCausalLM(config)
     except CONFIG_ERRORS as error:
         raise _describes_none(folder / CONFIG, error) from error
-    path, parts = _weights_files(folder)
-    held = {key: file for file in map(TensorFile.open, parts) for key in file.shapes}
+    shards = Shards.open(folder, WEIGHTS, RELEASE)
     expected = {_as_filed(name): tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    check_tensors(path, {key: file.shapes[key] for key, file in held.items()}, expected, UNUSED_LLM)
-    return model, held
+    check_tensors(shards.path, shards.shapes, expected, UNUSED_LLM)
+    return model, shards
 
 
 def _as_filed(name: str) -> str:
     """A tensor's name in the files; transformers 5 renamed the last layer in memory alone."""
     return re.sub(r"^lm_head\.", "embed_out.", name)
-
-
-def _weights_files(folder: Path) -> tuple[Path, list[Path]]:
-    """The file that names all tensors, and the files that hold them; it is the same where they are in one."""
-    for whole in (folder / name for name in WEIGHTS):
-        index = whole.with_name(f"{whole.name}.index.json")
-        if whole.is_file():
-            return whole, [whole]
-        if index.is_file():
-            named = read_json(index, RELEASE).get("weight_map")
-            parts = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
-            if not parts or any(Path(part).name != part for part in parts):
-                raise UserError(f"{index} names no files of its folder: copy it from {RELEASE} again")
-            return index, [folder / part for part in parts]
-    raise UserError(f"{folder} holds no {' or '.join(WEIGHTS)}: put the language model of {RELEASE} there")
 
 
 def _fitted_vqgan(folder: Path, config: VQConfig) -> tuple[VQGAN, TensorFile]:
@@ -175,5 +159,5 @@ def _fitted_vqgan(folder: Path, config: VQConfig) -> tuple[VQGAN, TensorFile]:
     path = _only(folder, "*.ckpt")
     file = TensorFile.open(path)
     expected = {name: tuple(tensor.shape) for name, tensor in vqgan.state_dict().items()}
-    check_tensors(path, file.shapes, expected, UNUSED_VQ)
+    check_tensors(path, file.shapes, expected, UNUSED_VQ, described_by="the .yaml beside it")
     return vqgan, file

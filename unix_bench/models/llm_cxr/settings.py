@@ -41,16 +41,6 @@ class AnswerSettings(BaseModel):
         return Sampling(self.do_sample, self.temperature, self.top_k, self.top_p)
 
 
-class ReportSettings(AnswerSettings):
-    """How a report is written.
-
-    Attributes:
-        seed: With a study's id, it decides the random numbers of its report: `spec.sample_seed(seed, "report", id)`.
-    """
-
-    seed: Annotated[int, Field(ge=0, description="a whole number of 0 or more")]
-
-
 class DrawSettings(AnswerSettings):
     """How an image is drawn.
 
@@ -62,7 +52,7 @@ class DrawSettings(AnswerSettings):
     attempts: Count
 
 
-OF_KIND: dict[str, type[AnswerSettings]] = {"report": ReportSettings, "generation": DrawSettings}
+OF_KIND: dict[str, type[AnswerSettings]] = {"report": AnswerSettings, "generation": DrawSettings}
 
 
 def check_settings(kind: str, stated: Mapping[str, Any]) -> AnswerSettings:

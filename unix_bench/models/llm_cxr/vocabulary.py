@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from unix_bench.errors import UserError
-from unix_bench.features.pretrained import read_json
+from unix_bench.released import read_json
 
 # Dolly's form of a question, whose key words are tokens of their own.
 PROMPT = (

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from tokenizers import normalizers, pre_tokenizers
 from transformers import BertConfig, BertForMaskedLM
 
 from unix_bench.features.biovil_t.text import TextNetwork
-from unix_bench.features.pretrained import CONFIG
 from unix_bench.models.radedit.loading import TEXT, UNET, VAE
-from unix_bench.models.tiny import demo_texts
+from unix_bench.models.tiny import demo_texts, tiny_unet
+from unix_bench.released import CONFIG
 from unix_bench.weights import fill_seeded
 
 DEMO_VERSION = "1"  # raise it when the bytes change: made weights are cached under it
@@ -27,18 +27,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 def write_demo_weights(directory: Path) -> None:
     """Make the demo's weights: a few hundred thousand parameters, the same bytes every time."""
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=WIDTH,
-        attention_head_dim=4,
-        norm_num_groups=4,
-    )
+    unet = tiny_unet(WIDTH)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

@@ -15,7 +15,7 @@ from torch import nn
 from unix_bench.errors import UserError
 from unix_bench.features.biovil_t.text import PROJECTION, TextNetwork, load_text_network
 from unix_bench.features.places import BIOVIL_T
-from unix_bench.features.pretrained import CONFIG, CONFIG_ERRORS, read_json
+from unix_bench.released import CONFIG, CONFIG_ERRORS, read_json
 from unix_bench.weights import TensorFile, check_tensors
 
 UNET, VAE, TEXT = "unet", "vae", "text_encoder"

@@ -13,13 +13,15 @@ from transformers.generation import GenerationMixin
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError, unknown_name
 from unix_bench.models.base import ReportRequest
+from unix_bench.models.fit import check_fit
 from unix_bench.models.vlm.answers import answer
-from unix_bench.models.vlm.checkpoint import built_config, check_fit, load_model, model_class, open_shards
+from unix_bench.models.vlm.checkpoint import WEIGHTS, built_config, load_model, model_class
 from unix_bench.models.vlm.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.vlm.llava_mistral import Release
 from unix_bench.models.vlm.readers import PROCESSORS, ChatReader, Question, Reader
 from unix_bench.models.vlm.sampling import choices
 from unix_bench.models.vlm.settings import ReportSettings
+from unix_bench.released import Shards
 
 if TYPE_CHECKING:
     from unix_bench.models.base import Loadable, ReportWriter
@@ -111,17 +113,17 @@ class VisionLanguageModel:
             Question(one.image.convert("RGB"), settings.system, settings.question(one.instruction, one.indication))
             for one in requests
         ]
-        texts = self.ask(questions, [one.id for one in requests])
+        texts = self.ask(questions, [one.seed for one in requests])
         self._last = list(zip(requests, texts, strict=True))
         return texts
 
     @torch.inference_mode()
-    def ask(self, questions: Sequence[Question], ids: Sequence[str]) -> list[str]:
+    def ask(self, questions: Sequence[Question], seeds: Sequence[int]) -> list[str]:
         """What the model writes, whole.
 
         Args:
             questions: One an answer.
-            ids: Of the requests; with `sampling_seed` they decide what is drawn.
+            seeds: One an answer; they decide what is drawn.
 
         Raises:
             ValueError: A question and its answer have no room, or cannot be asked.
@@ -139,7 +141,7 @@ class VisionLanguageModel:
             self.model,
             **inputs,
             generation_config=self._decoding(),
-            logits_processor=choices(self.settings, ids, inputs["attention_mask"]),
+            logits_processor=choices(self.settings, seeds, inputs["attention_mask"]),
         )
         texts: list[str] = self.reader.tokenizer.batch_decode(
             written[:, asked:], skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -180,8 +182,8 @@ def _check_architecture(card: ModelCard) -> None:
 
 def _check(directory: Path, card: ModelCard) -> None:
     config = built_config(directory, card)
-    shapes = {name: file.shapes[name] for name, file in open_shards(directory).items()}
-    check_fit(model_class(card.architecture), config, shapes, directory)
+    with Shards.open(directory, [WEIGHTS], card.hub_id or "its release") as shards:
+        check_fit(model_class(card.architecture), config, shards.shapes, directory)
 
 
 if TYPE_CHECKING:  # mypy holds the class against what the bench asks of a family

@@ -15,11 +15,10 @@ from typing import Any
 import torch
 import transformers as hf
 from PIL import Image
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from unix_bench.cards import ModelCard
 from unix_bench.models.plain_words import quiet
-from unix_bench.models.tiny import byte_level_bpe, demo_texts
+from unix_bench.models.tiny import byte_level_bpe, llama_tokenizer
 from unix_bench.models.vlm.checkpoint import model_class
 from unix_bench.models.vlm.llava_mistral import ARCHITECTURE, MODEL_TYPE, RENAMED, TOWER, Release
 from unix_bench.models.vlm.readers import PROCESSORS, ChatReader, Question, Reader
@@ -176,15 +175,7 @@ def _tokenizer(special: Sequence[str], report: Sequence[Sequence[str]], **names:
 
 
 def _mistral_tokenizer(report: Sequence[Sequence[str]]) -> Any:
-    """Mistral's kind of tokenizer: a space before every text, and bytes for what is no word."""
-    special = ["<unk>", "<s>", "</s>"]
-    trained = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    trained.pre_tokenizer = pre_tokenizers.Metaspace()
-    bytes_spelt = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=640, special_tokens=[*special, *bytes_spelt], show_progress=False)
-    trained.train_from_iterator(demo_texts(), trainer)
-    made = json.loads(trained.to_str())["model"]
-    tokenizer = hf.LlamaTokenizer(vocab=made["vocab"], merges=[tuple(pair) for pair in made["merges"]])
+    tokenizer = llama_tokenizer()
     tokenizer.add_tokens([text for choice in report for text in choice])
     return tokenizer
 

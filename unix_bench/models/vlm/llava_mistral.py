@@ -24,9 +24,11 @@ from transformers import LlavaForConditionalGeneration as Llava
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
+from unix_bench.models.fit import UNUSED, check_fit
 from unix_bench.models.plain_words import in_plain_words
-from unix_bench.models.vlm.checkpoint import CONFIG, UNUSED, check_fit, load_model, open_shards, read_config
+from unix_bench.models.vlm.checkpoint import WEIGHTS, load_model, read_config
 from unix_bench.models.vlm.readers import Question, refuse_special_tokens, require_any
+from unix_bench.released import CONFIG, Shards
 from unix_bench.weights import TensorFile
 
 MODEL_TYPE, ARCHITECTURE = "llava_mistral", "LlavaMistralForCausalLM"
@@ -114,7 +116,8 @@ class Release:
 
     def _places(self) -> dict[str, Place]:
         """Name of a tensor for transformers -> where it lies; one that is not known keeps the name it has."""
-        places = {_renamed(key): Place(file, key) for key, file in open_shards(self.directory).items()}
+        shards = Shards.open(self.directory, [WEIGHTS], self.card.hub_id or "its release")
+        places = {_renamed(key): Place(file, key) for key, file in shards.files.items()}
         if any(name.startswith("vision_tower.") for name in places):
             return places
         folder = self.directory / TOWER

@@ -14,15 +14,14 @@ from transformers import (
 )
 
 from unix_bench.models.vlm.settings import ReportSettings
-from unix_bench.spec import sample_seed
 
 
-def choices(settings: ReportSettings, ids: Sequence[str], attended: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def choices(settings: ReportSettings, seeds: Sequence[int], attended: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """What is done to the scores of each step, in order, before the best is taken.
 
     Args:
         settings: How to decode.
-        ids: Of the requests, one a row.
+        seeds: Of the requests, one a row.
         attended: [n, longest], 0 where a question is padded.
     """
     steps: list[Callable[[Tensor, Tensor], Tensor]] = [finite]
@@ -35,7 +34,7 @@ def choices(settings: ReportSettings, ids: Sequence[str], attended: Tensor) -> C
         steps.append(TopKLogitsWarper(settings.top_k))
     if settings.top_p < 1:
         steps.append(TopPLogitsWarper(settings.top_p))
-    steps.append(Drawn([sample_seed(settings.sampling_seed, "report", one) for one in ids]))
+    steps.append(Drawn(seeds))
     return _in_order(steps)
 
 

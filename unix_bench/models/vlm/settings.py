@@ -22,11 +22,10 @@ class ReportSettings(BaseModel):
         prompt: What is said beside the image; `{instruction}` is the question of the task or of the study.
         prompt_with_indication: The same where the study has an indication, `{indication}`; empty: it is not shown.
         max_new_tokens: Longest answer.
-        temperature: 0: greedy. Above: drawn, each answer from a seed of its own.
+        temperature: 0: greedy. Above: drawn, each answer from its request's seed.
         top_p: Draw from the most likely tokens that together have this probability; 1: from all.
         top_k: Draw from so many most likely tokens; 0: from all.
         repetition_penalty: Scores of tokens that were there before are divided by it; 1: they are not.
-        sampling_seed: With a request's id, the seed of what is drawn for it.
         extract: Which part of the answer is the report; see `answers`.
         section: Name of the section, for `extract = "section"`; else empty.
     """
@@ -41,7 +40,6 @@ class ReportSettings(BaseModel):
     top_p: float = Field(gt=0, le=1, description="a number above 0 and at most 1")
     top_k: int = Field(ge=0, description="a whole number from 0")
     repetition_penalty: float = Field(gt=0, le=100, description="a number above 0 and at most 100")
-    sampling_seed: int = Field(ge=0, description="a whole number from 0")
     extract: Extract = Field(description='"all", "boxed" or "section"')
     section: str = Field(description="text in quotes")
 
@@ -78,7 +76,7 @@ class ReportSettings(BaseModel):
 
         >>> stated = dict(system="", prompt="{instruction}", prompt_with_indication="{indication}: {instruction}")
         >>> stated |= dict(max_new_tokens=9, temperature=0.0, top_p=1.0, top_k=0, repetition_penalty=1.0)
-        >>> settings = ReportSettings(**stated, sampling_seed=0, extract="all", section="")
+        >>> settings = ReportSettings(**stated, extract="all", section="")
         >>> settings.question("Describe it.", "Cough"), settings.question("Describe it.", " ")
         ('Cough: Describe it.', 'Describe it.')
         """
