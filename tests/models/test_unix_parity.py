@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,16 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from unix_bench.models.unix import UniX, prepare_image
-from unix_bench.models.unix.flow import SamplerSettings, TimeEmbedder, integrate, position_table, sinusoid, time_grid
+from unix_bench.models.unix import UniX, language, prepare_image
+from unix_bench.models.unix.flow import (
+    SamplerSettings,
+    TimeEmbedder,
+    integrate,
+    latent_places,
+    position_table,
+    sinusoid,
+    time_grid,
+)
 from unix_bench.models.unix.language import RMSNorm, Rotary, attend, rotate
 from unix_bench.models.unix.preprocess import MEAN, STD
 
@@ -113,30 +122,31 @@ def test_generation_case(model: UniX, name: str) -> None:
     settings = SamplerSettings(**{key: case[key] for key in SETTINGS})
     rows, columns = (pixels // 16 for pixels in case["image_shapes"])
 
-    field = model.velocity(prompts, rows, columns)
-    passes, states, guided = [], [], []
+    field = model.canvas(prompts, (rows, columns)).velocity
+    evaluations, states, guided = [], [], []
     times, _ = time_grid(settings.num_timesteps, settings.timestep_shift)
     assert_close(times, expected[f"{name}.timesteps"])
-    assert_close(field(noise, float(times[0]), True)[0], expected[f"{name}.v0_cond"])
+    first = model.time_embedder(times)[0]
+    conditional, text_dropped = field(noise, first, True)
+    assert_close(conditional[0], expected[f"{name}.v0_cond"])
     if f"{name}.v0_text_uncond" in expected:
-        assert_close(field(noise, float(times[0]), False)[0], expected[f"{name}.v0_text_uncond"])
+        assert_close(text_dropped[0], expected[f"{name}.v0_text_uncond"])
     if f"{name}.v0_img_uncond" in expected:  # nothing to drop from a text-only prompt: the pass we save
-        assert_close(field(noise, float(times[0]), True)[0], expected[f"{name}.v0_img_uncond"])
+        assert_close(field(noise, first, False)[0][0], expected[f"{name}.v0_img_uncond"])
 
-    def counted(x: torch.Tensor, t: float, conditional: bool) -> torch.Tensor:
-        passes.append((t, conditional))
-        return field(x, t, conditional)
+    def counted(x: torch.Tensor, time: torch.Tensor, both: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+        evaluations.append(both)
+        return field(x, time, both)
 
     def watch(x: torch.Tensor, velocity: torch.Tensor) -> None:
         guided.append(velocity[0])
         states.append(x[0])
 
-    integrate(counted, noise, settings, watch)
+    integrate(counted, model.time_embedder, noise, settings, watch)
     assert_close(guided[0], expected[f"{name}.v0"])
     assert_close(torch.stack(guided), expected[f"{name}.velocities"])
     assert_close(torch.stack(states), expected[f"{name}.trajectory"])
-    text_guided = [case["cfg_text_scale"] > 1 and count > 1 for count in case["passes_per_step"]]
-    assert [sum(t == time for t, _ in passes) for time in times.tolist()] == [1 + on for on in text_guided]
+    assert evaluations == [case["cfg_text_scale"] > 1 and count > 1 for count in case["passes_per_step"]]
 
     arguments = {key: case[key] for key in SETTINGS} | {"prompt_ids": prompts, "noise": noise}
     arguments["size"] = tuple(case["image_shapes"])
@@ -218,8 +228,10 @@ def test_position_tables_and_indexes(model: UniX) -> None:
     for name in ("32_4", "48_3", "64_8"):
         width, side = map(int, name.split("_"))
         assert_close(position_table(width, side), expected[f"sincos2d.{name}"])
-    assert model._places(4, 4).tolist() == expected["posids.extrapolate.64x64_p16_m8"].tolist()
-    assert model._places(4, 6).tolist() == expected["posids.extrapolate.64x96_p16_m8"].tolist()
+    side = model.config.max_latent_size
+    for name, rows, columns in (("64x64", 4, 4), ("64x96", 4, 6)):
+        places = latent_places(rows, columns, side, model.device)
+        assert places.tolist() == expected[f"posids.extrapolate.{name}_p16_m8"].tolist()
 
 
 @pytest.mark.parametrize("name", ["tall", "wide", "small"])
@@ -254,16 +266,18 @@ def test_drawing_normalises_queries_in_float32_and_reading_does_not() -> None:
         assert torch.equal(branch.qkv(x, rotary, wide_norm=wide)[0], expected)
     noise = golden("gen")["gen.noise_64x64"][None]
     seen: list[bool] = []
-    qkv = type(branch).qkv
+    turned = language._turned
 
-    def spy(self: object, x: torch.Tensor, rotary: object, wide_norm: bool) -> object:
+    def spy(rows: torch.Tensor, norm: torch.nn.Module, rotary: Any, wide_norm: bool) -> torch.Tensor:
         seen.append(wide_norm)
-        return qkv(self, x, rotary, wide_norm)
+        return turned(rows, norm, rotary, wide_norm)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(branch), "qkv", spy)
-        model.velocity([[290, 5, 291]], 4, 4)(noise, 1.0, True)
-    assert seen == [False] * 3 + [True] * 6
+        patch.setattr(language, "_turned", spy)
+        canvas = model.canvas([[290, 5, 291]], (4, 4))
+        canvas.velocity(noise, model.time_embedder(torch.ones(1))[0], False)
+    # Queries and keys of each layer, of the last the keys alone where nobody asks for more.
+    assert seen == [False] * 5 + [True] * 11
 
 
 def test_rotary_switch() -> None:
@@ -293,9 +307,10 @@ def test_bfloat16_stays_near_the_emulated_run() -> None:
         assert hidden.dtype == torch.bfloat16
         assert relative_l2(model.logits(hidden[0]), expected[f"{name}.logits"]) < 0.025
     noise = gen["gen.noise_64x64"][None]
-    field = model.velocity([gen["gen.prompt_ids"].tolist()], 4, 4)
-    assert relative_l2(field(noise, 1.0, True)[0], expected["g2_global_s1.v0_cond"]) < 0.02
-    assert relative_l2(field(noise, 1.0, False)[0], expected["g2_global_s1.v0_text_uncond"]) < 0.02
+    canvas = model.canvas([gen["gen.prompt_ids"].tolist()], (4, 4))
+    conditional, text_dropped = canvas.velocity(noise, model.time_embedder(torch.ones(1))[0], True)
+    assert relative_l2(conditional[0], expected["g2_global_s1.v0_cond"]) < 0.02
+    assert relative_l2(text_dropped[0], expected["g2_global_s1.v0_text_uncond"]) < 0.02
     case = CASES["g2_global_s1"]
     arguments = {key: case[key] for key in SETTINGS} | {"size": (64, 64), "output": "tensor"}
     decoded = model.draw(prompt_ids=[gen["gen.prompt_ids"].tolist()], noise=noise, **arguments)

@@ -165,12 +165,13 @@ def test_the_flow_loss_is_the_error_of_the_velocity_that_draws(demo: UniX) -> No
         generator = torch.Generator().manual_seed(seed)
         with torch.inference_mode():
             latent = demo.vae.encode(prepare_target(image, 96, 16)[None])[0]
-            velocity = demo.velocity([demo.text_segment(prompt)], latent.shape[1], latent.shape[2])
+            canvas = demo.canvas([demo.text_segment(prompt)], (latent.shape[1], latent.shape[2]))
             clean = latent.flatten(1).T
             for time, mine in zip(times, found[index].tolist(), strict=True):
                 noise = torch.randn(clean.shape, generator=generator)
                 x = (1 - time) * clean + time * noise
-                error = (velocity(x[None], time, True)[0] - (noise - clean)).square().mean()
+                velocity, _ = canvas.velocity(x[None], demo.time_embedder(torch.tensor([time]))[0], False)
+                error = (velocity[0] - (noise - clean)).square().mean()
                 assert mine == pytest.approx(float(error), rel=1e-4)
 
 

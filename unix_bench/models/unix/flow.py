@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 RenormType = Literal["global", "channel", "text_channel"]
-# velocity(x [n, tokens, z], t, conditional) -> [n, tokens, z]
-Velocity = Callable[[Tensor, float, bool], Tensor]
+# velocity(x [n, tokens, z], embedded time [width], guided): with the prompt, and where guided without it
+Velocity = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True)
@@ -111,18 +111,30 @@ def _renorm(guided: Tensor, reference: Tensor, dims: tuple[int, ...], least: flo
 
 
 def integrate(
-    velocity: Velocity, noise: Tensor, settings: SamplerSettings, watch: Callable[[Tensor, Tensor], None] | None = None
+    velocity: Velocity,
+    embed: Callable[[Tensor], Tensor],
+    noise: Tensor,
+    settings: SamplerSettings,
+    watch: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Tensor:
-    """Walk from noise [n, tokens, z] (float32) to latents of the same shape by Euler steps.
+    """Walk from noise to latents by Euler steps; nothing on the way waits for the device.
 
-    `watch` is shown each state and the velocity that leads on from it.
+    Args:
+        velocity: The field.
+        embed: Times [n] as the field takes them, [n, width].
+        noise: [n, tokens, z] float32.
+        settings: Of the walk.
+        watch: Is shown each state and the velocity that leads on from it.
+
+    Returns:
+        Of the noise's shape.
     """
     times, steps = time_grid(settings.num_timesteps, settings.timestep_shift)
     x = noise
-    for t, dt in zip(times.tolist(), steps.tolist(), strict=True):
-        v = velocity(x, t, True).float()
-        if settings.guided(t):
-            v = guide(v, velocity(x, t, False).float(), settings)
+    for t, dt, embedded in zip(times.tolist(), steps.tolist(), embed(times.to(noise.device)), strict=True):
+        v, text_dropped = velocity(x, embedded, settings.guided(t))
+        if text_dropped is not None:
+            v = guide(v, text_dropped, settings)
         if watch is not None:
             watch(x, v)
         x = x - v * dt

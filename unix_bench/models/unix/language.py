@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Protocol, Self, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unix_bench.models.unix.config import RMS_NORM_EPS, ROPE_THETA, LanguageConfig
+
+Rotation = tuple[Tensor, Tensor]  # cosines and sines
 
 
 class RMSNorm(nn.Module):
@@ -59,14 +61,14 @@ class Rotary(nn.Module):
         self.frequencies = self._frequencies().to(self.frequencies.device)
         return self
 
-    def forward(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(self, positions: Tensor, dtype: torch.dtype) -> Rotation:
         """Cosines and sines, each [batch, 1, tokens, head_dim], of positions [batch, tokens]."""
         angles = positions[:, None, :, None].float() * self.frequencies
         angles = torch.cat([angles, angles], dim=-1)
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-def rotate(x: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotary: Rotation) -> Tensor:
     """Turn each (x_i, x_{i + half}) pair of x [batch, heads, tokens, head_dim] by its position's angle."""
     cos, sin = rotary
     first, second = x.chunk(2, dim=-1)
@@ -90,74 +92,63 @@ class Branch(nn.Module):
         self.gate_up_proj = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, width, bias=False)
 
-    def qkv(self, x: Tensor, rotary: tuple[Tensor, Tensor], wide_norm: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv(self, x: Tensor, rotary: Rotation | None, wide_norm: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [batch, heads, tokens, head_dim] of rows x [batch, tokens, width].
 
-        `wide_norm` runs qk-norm and rotary in float32, as the reference does while it draws.
+        `wide_norm` runs qk-norm and rotary in float32, as the reference does while it draws. Without `rotary` nothing
+        is turned: the rows stand at position 0.
         """
         rows = self.qkv_proj(self.input_norm(x)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         q, k, v = rows.split(self.heads, dim=1)
-        if wide_norm:
-            q, k = q.float(), k.float()
-        q, k = rotate(self.q_norm(q), rotary), rotate(self.k_norm(k), rotary)
-        return q.to(v.dtype), k.to(v.dtype), v
+        return _turned(q, self.q_norm, rotary, wide_norm), _turned(k, self.k_norm, rotary, wide_norm), v
+
+    def kv(self, x: Tensor, rotary: Rotation | None, wide_norm: bool) -> tuple[Tensor, Tensor]:
+        """Keys and values alone, of rows that ask for nothing."""
+        queries = self.heads[0] * self.head_dim
+        weight, bias = self.qkv_proj.weight[queries:], self.qkv_proj.bias[queries:]
+        rows = F.linear(self.input_norm(x), weight, bias).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        k, v = rows.split(self.heads[1:], dim=1)
+        return _turned(k, self.k_norm, rotary, wide_norm), v
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        """Add the attended values [batch, heads, tokens, head_dim] and the MLP to the residual stream x."""
-        x = x + self.o_proj(attended.transpose(1, 2).flatten(2))
+        """Add what was attended to [batch, tokens, heads * head_dim] and the MLP to the residual stream x."""
+        x = _plus_product(x, attended, self.o_proj.weight)
         gate, up = self.gate_up_proj(self.post_norm(x)).chunk(2, dim=-1)
-        out: Tensor = x + self.down_proj(F.silu(gate) * up)
-        return out
+        return _plus_product(x, F.silu(gate) * up, self.down_proj.weight)
 
 
-@dataclass
-class Context:
-    """What has been read so far, for a batch: keys and values of every layer, in slots allocated once.
+def _turned(rows: Tensor, norm: nn.Module, rotary: Rotation | None, wide_norm: bool) -> Tensor:
+    normed: Tensor = norm(rows.float() if wide_norm else rows)
+    return (normed if rotary is None else rotate(normed, rotary)).to(rows.dtype)
 
-    Keys lie after qk-norm and rotary. `valid` marks the slots that hold a token of their sample; it is None while
-    every sample has the same length, which lets attention run without a mask.
-    """
 
-    keys: list[Tensor]  # a layer each: [batch, kv_heads, capacity, head_dim]
-    values: list[Tensor]
-    positions: Tensor  # [batch]: the position the next token of each sample takes
-    length: int = 0  # slots in use
-    valid: Tensor | None = None  # [batch, capacity]
+def _plus_product(x: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
+    """X + rows weight^T, in one matrix product."""
+    return torch.addmm(x.flatten(0, 1), rows.flatten(0, 1), weight.t()).view_as(x)
 
-    @classmethod
-    def empty(cls, config: LanguageConfig, batch: int, capacity: int, like: Tensor) -> Context:
-        """A context with room for `capacity` tokens, in the dtype and on the device of `like`."""
-        shape = (batch, config.num_key_value_heads, capacity, config.head_dim)
-        keys, values = ([like.new_zeros(shape) for _ in range(config.num_hidden_layers)] for _ in range(2))
-        return cls(keys, values, torch.zeros(batch, dtype=torch.int64, device=like.device))
+
+@dataclass(frozen=True)
+class Kernels:
+    """The two halves of a layer, as written or compiled."""
+
+    qkv: Callable[[Branch, Tensor, Rotation | None, bool], tuple[Tensor, Tensor, Tensor]] = Branch.qkv
+    finish: Callable[[Branch, Tensor, Tensor], Tensor] = Branch.finish
+
+
+AS_WRITTEN = Kernels()
+
+
+def compiled() -> Kernels:
+    """The same through `torch.compile`; where nothing can be compiled it says so, and they run as they are written."""
+    torch._dynamo.config.suppress_errors = True
+    return Kernels(torch.compile(Branch.qkv), torch.compile(Branch.finish))
+
+
+class Store(Protocol):
+    """Where keys and values are kept."""
 
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put new keys and values behind those in use; returns all of the layer's, the new ones included."""
-        end = self.length + k.shape[2]
-        self.keys[layer][:, :, self.length : end] = k
-        self.values[layer][:, :, self.length : end] = v
-        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
-
-    def beside(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's keys and values with further ones behind them, leaving the context as it is."""
-        used_k, used_v = self.keys[layer][:, :, : self.length], self.values[layer][:, :, : self.length]
-        return torch.cat([used_k, k], dim=2), torch.cat([used_v, v], dim=2)
-
-    def advance(self, tokens: int, valid: Tensor | None = None) -> None:
-        """Count `tokens` written slots as used. `valid` [batch, tokens] is given where some of them are padding."""
-        end = self.length + tokens
-        if valid is not None and self.valid is None:
-            self.valid = torch.ones(self.keys[0].shape[0], self.keys[0].shape[2], dtype=torch.bool, device=valid.device)
-        if self.valid is not None and valid is not None:
-            self.valid[:, self.length : end] = valid
-        self.length = end
-
-    def mask(self, block: Tensor) -> Tensor:
-        """May query i see key j? [batch, 1, queries, used + new], from `block` [queries, new] for the new keys."""
-        batch, queries = self.positions.shape[0], block.shape[0]
-        past = block.new_ones(batch, self.length) if self.valid is None else self.valid[:, : self.length]
-        past = past[:, None].expand(batch, queries, self.length)
-        return torch.cat([past, block.expand(batch, *block.shape)], dim=-1)[:, None]
+        """Keep those of new tokens [batch, kv_heads, tokens, head_dim]; returns all that the tokens may see."""
 
 
 class MixtureOfTransformers(nn.Module):
@@ -174,71 +165,70 @@ class MixtureOfTransformers(nn.Module):
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.rotary = Rotary(config.head_dim, rotary_bf16)
 
-    def read(self, x: Tensor, positions: Tensor, context: Context, mask: Tensor | None = None) -> Tensor:
-        """Run understanding rows and write their keys and values into the context (the caller advances it).
+    def branches(self, index: int) -> tuple[Branch, Branch]:
+        """Understanding and generation of a layer."""
+        return cast("Branch", self.understanding[index]), cast("Branch", self.generation[index])
+
+    def read(
+        self, x: Tensor, positions: Tensor, store: Store, mask: Tensor | None = None, kernels: Kernels = AS_WRITTEN
+    ) -> Tensor:
+        """Run understanding rows, whose keys and values the store keeps.
 
         Args:
             x: Embeddings, [batch, tokens, width].
             positions: [batch, tokens].
-            context: What was read before; the rows see all of it that `mask` admits.
-            mask: True where a query sees a key, [batch, 1, tokens, used + tokens]; None: sees everything.
+            store: What was read before; the rows see all of it that `mask` admits.
+            mask: True, or 0 where it is added, where a query sees a key, [batch, 1, tokens, keys]; None: sees all.
+            kernels: What runs the layers.
 
         Returns:
             Final hidden states, [batch, tokens, width].
         """
         rotary = self.rotary(positions, x.dtype)
         for index in range(self.config.num_hidden_layers):
-            branch = cast("Branch", self.understanding[index])
-            q, k, v = branch.qkv(x, rotary, wide_norm=False)
-            x = branch.finish(x, attend(q, *context.write(index, k, v), mask))
+            x = self._read_layer(index, x, rotary, store, mask, kernels)
         hidden: Tensor = self.understanding_norm(x)
         return hidden
 
-    def draw(
-        self, border: Tensor, latents: Tensor, positions: Tensor, context: Context | None, mask: Tensor | None = None
-    ) -> Tensor:
-        """One pass over an image being drawn: border tokens and latents see the context and each other.
+    def take_in(self, x: Tensor, positions: Tensor, store: Store, mask: Tensor | None = None) -> None:
+        """Read rows of which nobody asks for the hidden states: the last layer's work ends with their keys and values.
 
-        Args:
-            border: Embeddings of the start and end of the image, understanding rows, [batch, 2, width].
-            latents: Embedded latents, generation rows, [batch, tokens, width].
-            positions: [batch]: the one position all these rows share.
-            context: What the image is drawn from; None for the unconditional pass. It stays as it is.
-            mask: As in `read`, over the border's keys and then the latents'.
-
-        Returns:
-            Final hidden states of the latents, [batch, tokens, width].
+        Arguments are those of `read`.
         """
-        rotary = self.rotary(positions[:, None], latents.dtype)
-        for index in range(self.config.num_hidden_layers):
-            border, latents = self.joint_layer(index, border, latents, rotary, rotary, mask, context)
-        hidden: Tensor = self.generation_norm(latents)
-        return hidden
+        rotary, last = self.rotary(positions, x.dtype), self.config.num_hidden_layers - 1
+        for index in range(last):
+            x = self._read_layer(index, x, rotary, store, mask, AS_WRITTEN)
+        store.write(last, *self.branches(last)[0].kv(x, rotary, wide_norm=False))
+
+    def _read_layer(
+        self, index: int, x: Tensor, rotary: Rotation, store: Store, mask: Tensor | None, kernels: Kernels
+    ) -> Tensor:
+        branch = self.branches(index)[0]
+        q, k, v = kernels.qkv(branch, x, rotary, False)
+        keys, values = store.write(index, k, v)
+        return kernels.finish(branch, x, merged(attend(q, keys, values, mask)))
 
     def joint_layer(
-        self,
-        index: int,
-        und: Tensor,
-        gen: Tensor,
-        und_rotary: tuple[Tensor, Tensor],
-        gen_rotary: tuple[Tensor, Tensor],
-        mask: Tensor | None,
-        context: Context | None = None,
+        self, index: int, und: Tensor, gen: Tensor, und_rotary: Rotation, gen_rotary: Rotation, mask: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """One layer over rows of both branches; keys stand in the order context, understanding, generation."""
-        und_branch, gen_branch = cast("Branch", self.understanding[index]), cast("Branch", self.generation[index])
+        """One layer over rows of both branches at once; keys stand in the order understanding, generation."""
+        und_branch, gen_branch = self.branches(index)
         parts = zip(
             und_branch.qkv(und, und_rotary, wide_norm=True),
             gen_branch.qkv(gen, gen_rotary, wide_norm=True),
             strict=True,
         )
         q, k, v = (torch.cat(pair, dim=2) for pair in parts)
-        if context is not None:
-            k, v = context.beside(index, k, v)
-        und_out, gen_out = attend(q, k, v, mask).split([und.shape[1], gen.shape[1]], dim=2)
+        attended = merged(attend(q, k, v, mask))
+        und_out, gen_out = attended.split([und.shape[1], gen.shape[1]], dim=1)
         return und_branch.finish(und, und_out), gen_branch.finish(gen, gen_out)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     """Scaled dot-product attention, [batch, heads, tokens, head_dim]; head h reads kv head h // group."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
+
+
+def merged(attended: Tensor) -> Tensor:
+    """[batch, heads, tokens, head_dim] -> [batch, tokens, heads * head_dim]."""
+    return attended.transpose(1, 2).flatten(2)

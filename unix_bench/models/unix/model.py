@@ -7,7 +7,8 @@ noise  --latent_in + time + position----+                          --latent_out-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,20 +19,26 @@ from torch import Tensor, nn
 
 from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
+from unix_bench.models.unix.answering import write_answers
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.flow import RenormType, SamplerSettings, Velocity, integrate, latent_places
-from unix_bench.models.unix.language import Context
+from unix_bench.models.unix.cost import BORDER, images_at_once, seats
+from unix_bench.models.unix.drawing import Canvas
+from unix_bench.models.unix.flow import RenormType, SamplerSettings, integrate
 from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
-from unix_bench.models.unix.parts import Parts
 from unix_bench.models.unix.preprocess import prepare_image
+from unix_bench.models.unix.reading import Reader
+from unix_bench.models.unix.speed import Speed
 
 Output = Literal["pil", "tensor", "latent"]
+PREPARERS = 4  # threads
+SLOTS = 16  # a prompt and its image take a multiple of so many where passes are recorded
 
 
-class UniX(Parts):
+class UniX(Reader):
     """The full dual-branch model. `from_pretrained` loads it; without a tokenizer the id-based calls still work."""
 
     tokenizer: Any = None
+    _canvas: Canvas | None = None  # the last one, with what was recorded on it
 
     @classmethod
     def from_pretrained(
@@ -60,6 +67,7 @@ class UniX(Parts):
         checkpoint.load(*model._vae_file(checkpoint.find_vae_file(directory)), checkpoint.UNUSED_VAE)
         if has_tokenizer(directory):
             model.tokenizer = _load_tokenizer(directory)
+        model.be_fast(Speed.on(model.device))
         return model.eval()
 
     @classmethod
@@ -101,58 +109,6 @@ class UniX(Parts):
 
     # Reading
 
-    def new_context(self, batch: int, capacity: int) -> Context:
-        """An empty context with room for `capacity` tokens a sample."""
-        return Context.empty(self.config.language, batch, capacity, like=self.latent_in.weight)
-
-    def read_images(self, pixel_values: Tensor, context: Context) -> Tensor:
-        """Put an image before each sample's further text: start, patches, end, all at one position, all seeing all.
-
-        Args:
-            pixel_values: [batch, 3, H, W], normalised (`prepare_image`).
-            context: Extended by patches + 2 tokens and one position.
-
-        Returns:
-            Final hidden states, [batch, patches + 2, width].
-        """
-        size = self.config.vision.image_size
-        if tuple(pixel_values.shape[1:]) != (3, size, size):
-            raise ValueError(f"pixel_values must be [n, 3, {size}, {size}], not {list(pixel_values.shape)}")
-        patches = self.vision(pixel_values.to(self.device, self.dtype)).last_hidden_state
-        rows = self._between_borders(self.connector(patches))
-        positions = context.positions[:, None].expand(-1, rows.shape[1])
-        mask = None
-        if context.valid is not None:
-            mask = context.mask(torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=self.device))
-        hidden = self.language.read(rows, positions, context, mask)
-        context.advance(rows.shape[1])
-        context.positions = context.positions + 1
-        return hidden
-
-    def read_text(self, ids: Sequence[Sequence[int]], context: Context) -> Tensor:
-        """Read one text a sample, causally on top of the context; texts may differ in length.
-
-        Returns:
-            Final hidden states, [batch, longest, width]; rows past a text's own length mean nothing.
-        """
-        if not all(ids):
-            raise ValueError("each text needs at least one token")
-        if max(map(len, ids)) > self.config.language.max_position_embeddings:
-            raise ValueError(f"a text is longer than {self.config.language.max_position_embeddings} tokens")
-        lengths = torch.tensor([len(one) for one in ids], device=self.device)
-        longest = max(len(one) for one in ids)
-        padded = torch.tensor([[*one, *[0] * (longest - len(one))] for one in ids], device=self.device)
-        steps = torch.arange(longest, device=self.device)
-        ragged = any(len(one) != longest for one in ids)
-        causal = steps[:, None] >= steps[None, :]
-        hidden = self.language.read(
-            self.language.embed_tokens(padded), context.positions[:, None] + steps, context, context.mask(causal)
-        )
-        context.advance(longest, valid=steps < lengths[:, None] if ragged else None)
-        context.positions = context.positions + lengths
-        return hidden
-
-    @torch.inference_mode()
     def generate_ids(
         self,
         pixel_values: Tensor,
@@ -171,37 +127,25 @@ class UniX(Parts):
         Returns:
             n lists: the answer's bos, then the new ids, eos left out.
         """
-        batch = pixel_values.shape[0]
-        if len(prompt_ids) != batch:
-            raise ValueError(f"{batch} images but {len(prompt_ids)} prompts")
+        if len(prompt_ids) != len(pixel_values):
+            raise ValueError(f"{len(pixel_values)} images but {len(prompt_ids)} prompts")
+        return self._answers(lambda part: pixel_values[part], prompt_ids, max_new_tokens, eos_token_id)
+
+    @torch.inference_mode()
+    def _answers(
+        self,
+        pixels: Callable[[slice], Tensor],
+        prompt_ids: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        eos_token_id: int | None = None,
+    ) -> list[list[int]]:
+        """As `generate_ids`; the pixels of some images are asked for when their turn comes."""
         tokens = self.config.special_tokens
         eos = tokens.eos_token_id if eos_token_id is None else eos_token_id
-        prompt_room = max((len(one) for one in prompt_ids), default=0)
-        context = self.new_context(batch, self.config.vision.num_patches + 2 + prompt_room + max_new_tokens)
-        self.read_images(pixel_values, context)
-        self.read_text(prompt_ids, context)
-
-        answers = [[tokens.bos_token_id] for _ in range(batch)]
-        last = torch.full((batch, 1), tokens.bos_token_id, device=self.device)
-        itself = torch.ones(1, 1, dtype=torch.bool, device=self.device)
-        open_answers = set(range(batch))
-        for _ in range(max_new_tokens):
-            mask = None if context.valid is None else context.mask(itself)
-            hidden = self.language.read(self.language.embed_tokens(last), context.positions[:, None], context, mask)
-            context.advance(1)
-            context.positions = context.positions + 1
-            scores = self.logits(hidden[:, -1:])
-            if not torch.isfinite(scores).all():
-                raise ValueError("the model's scores of the next word are NaN or Inf")
-            last = scores.argmax(-1)
-            for index, token in enumerate(last[:, 0].tolist()):
-                if token == eos:
-                    open_answers.discard(index)
-                elif index in open_answers:
-                    answers[index].append(token)
-            if not open_answers:
-                break
-        return answers
+        slots = self.image_tokens + max(map(len, prompt_ids), default=0) + 2 * max_new_tokens
+        side_by_side = seats(self.config, slots, self.dtype, self.device)
+        written = write_answers(self, pixels, prompt_ids, max_new_tokens, eos, side_by_side)
+        return [[tokens.bos_token_id, *answer] for answer in written]
 
     # Drawing
 
@@ -250,52 +194,34 @@ class UniX(Parts):
             raise ValueError("give either prompts or prompt_ids")
         if prompt_ids is None:
             prompt_ids = [self.text_segment(prompt) for prompt in prompts or ()]
-        rows, columns = self._latent_grid(size)
-        x = self._start(len(prompt_ids), rows * columns, noise, seeds)
-        x = integrate(self.velocity(prompt_ids, rows, columns), x, settings)
-        latents: Tensor = x.transpose(1, 2).unflatten(2, (rows, columns))
+        grid = self._latent_grid(size)
+        noise = self._start(len(prompt_ids), grid[0] * grid[1], noise, seeds)
+        at_once = images_at_once(
+            self.config, grid[0] * grid[1], max(map(len, prompt_ids), default=0), self.dtype, self.device
+        )
+        walked = [
+            integrate(self.canvas(prompt_ids[first : first + at_once], grid).velocity, self.time_embedder, x, settings)
+            for first, x in zip(range(0, len(noise), at_once), noise.split(at_once), strict=False)
+        ]
+        latents: Tensor = torch.cat([noise[:0], *walked]).transpose(1, 2).unflatten(2, grid)
         if output == "latent":
             return latents
-        decoded = torch.cat([self.vae.decode(one.to(self.dtype)) for one in latents.split(1)]).float()
+        parts = latents.to(self.dtype).split(self.speed.decoded_at_once)
+        decoded = torch.cat([self.vae.decode(part) for part in parts]).float()
         return decoded if output == "tensor" else to_images(decoded)
 
-    def velocity(self, prompt_ids: Sequence[Sequence[int]], rows: int, columns: int) -> Velocity:
-        """The velocity field of n prompts, for images of rows x columns latents; the prompts are read once."""
-        batch = len(prompt_ids)
-        context = self.new_context(batch, max(len(one) for one in prompt_ids))
-        self.read_text(prompt_ids, context)
-        block = torch.ones(rows * columns + 2, rows * columns + 2, dtype=torch.bool, device=self.device)
-        mask = None if context.valid is None else context.mask(block)
-        border = self._border().expand(batch, -1, -1)
-        places = self.latent_positions[self._places(rows, columns)]
-        nowhere = torch.zeros_like(context.positions)
-
-        def evaluate(x: Tensor, t: float, conditional: bool) -> Tensor:
-            time = self.time_embedder(torch.tensor([t], device=self.device))
-            latents = self.latent_in(x.to(self.dtype)) + time + places
-            if conditional:
-                hidden = self.language.draw(border, latents, context.positions, context, mask)
-            else:  # no context at all; the reference then counts positions from 0
-                hidden = self.language.draw(border, latents, nowhere, None)
-            out: Tensor = self.latent_out(hidden)
-            return out
-
-        return evaluate
-
-    def _border(self) -> Tensor:
-        """Embeddings of the start and the end of an image, [1, 2, width]."""
-        tokens = self.config.special_tokens
-        ids = torch.tensor([[tokens.start_of_image, tokens.end_of_image]], device=self.device)
-        embedded: Tensor = self.language.embed_tokens(ids)
-        return embedded
-
-    def _between_borders(self, rows: Tensor) -> Tensor:
-        start, end = self._border().expand(rows.shape[0], -1, -1).split(1, dim=1)
-        return torch.cat([start, rows, end], dim=1)
-
-    def _places(self, rows: int, columns: int) -> Tensor:
-        """Index of each latent in the positional table, raster order, [rows * columns]."""
-        return latent_places(rows, columns, self.config.max_latent_size, self.device)
+    def canvas(self, prompt_ids: Sequence[Sequence[int]], grid: tuple[int, int]) -> Canvas:
+        """The images of n prompts in the making, rows x columns latents each; the prompts are read once."""
+        batch, room = len(prompt_ids), max(map(len, prompt_ids))
+        if self.speed.graphs:  # few shapes: what was recorded for one is used again
+            tokens = BORDER + grid[0] * grid[1]
+            room = -(-(room + tokens) // SLOTS) * SLOTS - tokens
+        canvas = self._canvas
+        if canvas is None or (canvas.batch, canvas.room, canvas.grid) != (batch, room, grid):
+            canvas = Canvas(self, batch, room, grid)
+        self._canvas = canvas if self.speed.graphs else None
+        canvas.read(prompt_ids)
+        return canvas
 
     def _latent_grid(self, size: tuple[int, int]) -> tuple[int, int]:
         stride, side = self.config.vae.ddconfig.stride, self.config.max_latent_size
@@ -350,8 +276,14 @@ class UniX(Parts):
         self, images: Sequence[Image.Image], instructions: Sequence[str], max_new_tokens: int = 499
     ) -> list[str]:
         """Answer an instruction about each image, greedily; any Pillow mode."""
-        pixels = torch.stack([prepare_image(image, self.config.vision.image_size) for image in images])
-        answers = self.generate_ids(pixels, [self.text_segment(text) for text in instructions], max_new_tokens)
+        questions = [self.text_segment(text) for text in instructions]
+        with ThreadPoolExecutor(
+            PREPARERS
+        ) as threads:  # the first are read, and answered, while later ones are prepared
+            prepared = [threads.submit(prepare_image, image, self.config.vision.image_size) for image in images]
+            answers = self._answers(
+                lambda part: torch.stack([one.result() for one in prepared[part]]), questions, max_new_tokens
+            )
         return [self.tokenizer.decode(ids[1:], skip_special_tokens=True).strip() for ids in answers]
 
 

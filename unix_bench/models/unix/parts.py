@@ -36,6 +36,13 @@ class Parts(nn.Module):
     def device(self) -> torch.device:
         return self.latent_in.weight.device
 
+    def border(self) -> Tensor:
+        """Embeddings of the start and the end of an image, [1, 2, width]."""
+        tokens = self.config.special_tokens
+        ids = torch.tensor([[tokens.start_of_image, tokens.end_of_image]], device=self.device)
+        embedded: Tensor = self.language.embed_tokens(ids)
+        return embedded
+
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, [..., vocabulary], from final hidden states."""
         scores: Tensor = self.language.lm_head(hidden)

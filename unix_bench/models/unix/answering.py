@@ -1,0 +1,280 @@
+"""Answering: greedy decoding of many answers side by side.
+
+Each answer has a seat: slots for keys and values, allocated once. All seats write their next token into the same slot,
+however long they are: who joins later is seated so that its question ends where the others stand. When enough answers
+are finished the others move together, and waiting questions take the free seats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from unix_bench.models.unix.context import Context
+from unix_bench.models.unix.reading import Reader
+from unix_bench.models.unix.replay import WARM_UP, Replay
+
+SHARE = 4  # those finished leave when they are one in so many
+SLOTS, SEATS = 128, 8  # recorded steps look at multiples of so many, which few recordings cover
+
+
+def write_answers(
+    model: Reader,
+    pixels: Callable[[slice], Tensor],
+    questions: Sequence[Sequence[int]],
+    longest: int,
+    end: int,
+    seats: int | None = None,
+) -> list[list[int]]:
+    """Answer all questions.
+
+    Args:
+        model: Whose weights, and whose ways to be fast, are used.
+        pixels: Images of some questions, [n, 3, H, W]; asked for in order, each once.
+        questions: Token lists, each a whole text segment with its bos and eos.
+        longest: Tokens of an answer at most.
+        end: Token that ends one.
+        seats: How many are answered side by side; None: all.
+
+    Returns:
+        New tokens of each answer, its end left out.
+
+    Raises:
+        ValueError: The model's scores are NaN or Inf.
+    """
+    answers: list[list[int]] = [[] for _ in questions]
+    if not questions or longest < 1:
+        return answers
+    waiting = Waiting(model, pixels, questions)
+    desk = Desk(model, min(seats or len(questions), len(questions)), questions, longest, end)
+    while desk.seated or waiting.count:
+        for number, answer in desk.leave():
+            answers[number] = answer
+        if waiting.count and desk.free:
+            desk.seat(*waiting.next(desk.free))
+        while desk.seated and not desk.many_finished():
+            desk.write()
+            waiting.look_ahead(desk.few)
+    return answers
+
+
+class Waiting:
+    """Questions that have no seat yet, in order."""
+
+    def __init__(self, model: Reader, pixels: Callable[[slice], Tensor], questions: Sequence[Sequence[int]]) -> None:
+        self._model, self._pixels, self._questions = model, pixels, questions
+        self._first = 0
+        self._seen: Tensor | None = None  # of the first few
+        self._aside = torch.cuda.Stream() if model.device.type == "cuda" else None
+
+    @property
+    def count(self) -> int:
+        return len(self._questions) - self._first
+
+    def next(self, most: int) -> tuple[range, Tensor, Sequence[Sequence[int]]]:
+        """Numbers, images as the decoder is shown them, and texts of the next questions, at most so many."""
+        shown, self._seen = self._seen, None
+        if shown is None:
+            shown = self._see(most)
+        elif self._aside is not None:
+            torch.cuda.current_stream().wait_stream(self._aside)
+            shown.record_stream(torch.cuda.current_stream())
+        part = range(self._first, self._first + len(shown))
+        self._first = part.stop
+        return part, shown, self._questions[part.start : part.stop]
+
+    def look_ahead(self, few: int) -> None:
+        """Look at the images of the next few questions while the GPU is busy with answers."""
+        if self._aside is not None and self._seen is None and self.count:
+            with torch.cuda.stream(self._aside):
+                self._seen = self._see(few)
+
+    def _see(self, most: int) -> Tensor:
+        return self._model.see(self._pixels(slice(self._first, min(self._first + most, len(self._questions)))))
+
+
+class Desk:
+    """The seats and what is written at them. What a step needs lies on the device; the host looks at it now and then.
+
+    Attributes:
+        seated: Numbers of the questions, by seat.
+    """
+
+    def __init__(self, model: Reader, seats: int, questions: Sequence[Sequence[int]], longest: int, end: int) -> None:
+        """Allocate all seats.
+
+        Args:
+            model: Whose weights, and whose ways to be fast, are used.
+            seats: How many.
+            questions: All that will be seated, some of them later.
+            longest: Tokens of an answer at most.
+            end: Token that ends one.
+        """
+        self._model, self._longest, self._end = model, longest, end
+        self._seats = seats
+        self._room = model.image_tokens + max(map(len, questions))
+        # Who joins late is seated behind an answer that may be all but finished.
+        answers = longest if len(questions) == seats else 2 * longest
+        capacity = self._room + answers + model.speed.look_every + (WARM_UP if model.speed.graphs else 0)
+        if model.speed.graphs:
+            capacity = _rounded_up(capacity, SLOTS)
+        config, like = model.config.language, model.latent_in.weight
+        store = Context.empty(config, seats, capacity, like)
+        self._keys, self._values, self._positions = store.keys, store.values, store.positions
+        self._seen = like.new_full((seats, 1, 1, capacity), float("-inf"))  # what is added to scores
+        self._last = self._positions.new_zeros(seats, 1)
+        self._words = self._positions.new_zeros(seats, longest + 1)
+        self._counts = self._positions.new_zeros(seats)
+        self._open, self._broken = (torch.zeros(seats, dtype=torch.bool, device=model.device) for _ in range(2))
+        self._slot = self._positions.new_zeros(1)  # that the next token is written into
+        self._replays: dict[tuple[int, int], Replay[None]] = {}
+        # The same as the host knows it.
+        self.seated: list[int] = []
+        self._unfinished: list[bool] = []
+        self._starts: list[int] = []  # a seat's first slot in use
+        self._length = 0  # slots in use
+
+    @property
+    def free(self) -> int:
+        return self._seats - len(self.seated)
+
+    @property
+    def few(self) -> int:
+        """So many leave together, at least."""
+        return max(1, self._seats // SHARE)
+
+    def many_finished(self) -> bool:
+        """Is it time for those finished to leave?"""
+        finished = self._unfinished.count(False)
+        few = min(self.few, max(1, len(self.seated) // SHARE)) if self._model.speed.retire else len(self.seated)
+        return finished >= few
+
+    def seat(self, numbers: Sequence[int], shown: Tensor, texts: Sequence[Sequence[int]]) -> None:
+        """Read images and questions into free seats.
+
+        Args:
+            numbers: Of the questions.
+            shown: Their images, [n, patches, width].
+            texts: Their tokens.
+        """
+        model = self._model
+        seats = slice(len(self.seated), len(self.seated) + len(numbers))
+        if not self.seated:
+            self._go_to(self._room)
+        start = self._length - model.image_tokens - max(map(len, texts))
+        keys, values = ([layer[seats, :, start:] for layer in kind] for kind in (self._keys, self._values))
+        context = Context(keys, values, torch.zeros_like(self._positions[seats]))
+        model.take_in_images(shown, context)
+        model.take_in_text(texts, context)
+        valid = torch.ones_like(self._seen[seats, 0, 0, start : self._length], dtype=torch.bool)
+        if context.valid is not None:
+            valid = context.valid[:, : context.length]
+        self._seen[seats] = float("-inf")
+        self._seen[seats, 0, 0, start : self._length].masked_fill_(valid, 0.0)
+        self._positions[seats] = context.positions
+        self._last[seats] = model.config.special_tokens.bos_token_id
+        self._counts[seats] = 0
+        self._open[seats] = True
+        self.seated += numbers
+        self._unfinished += [True] * len(numbers)
+        self._starts += [start] * len(numbers)
+
+    def leave(self) -> list[tuple[int, list[int]]]:
+        """Take away finished answers, with the numbers of their questions, and move the others together."""
+        if all(self._unfinished):
+            return []
+        words, counts = self._words.tolist(), self._counts.tolist()
+        done = [seat for seat, unfinished in enumerate(self._unfinished) if not unfinished]
+        found = [(self.seated[seat], words[seat][: counts[seat]]) for seat in done]
+        self._move_together([seat for seat, unfinished in enumerate(self._unfinished) if unfinished])
+        return found
+
+    def _move_together(self, kept: list[int]) -> None:
+        """Give seats that stay the first places, and bring their last tokens as far to the front as questions allow."""
+        starts = [self._starts[seat] for seat in kept]
+        self.seated = [self.seated[seat] for seat in kept]
+        self._unfinished = [True] * len(kept)
+        before, used = self._length, self._length - min(starts, default=self._length)
+        self._go_to(max(used, self._room))
+        self._starts = [start + self._length - before for start in starts]
+        rows = torch.tensor(kept, dtype=torch.int64, device=self._slot.device)
+        old, new = slice(before - used, before), slice(self._length - used, self._length)
+        for layer in (*self._keys, *self._values):
+            layer[: len(kept), :, new] = layer[rows, :, old]
+        seen = self._seen[rows, :, :, old]
+        self._seen.fill_(float("-inf"))
+        self._seen[: len(kept), :, :, new] = seen
+        for state in (self._positions, self._last, self._words, self._counts):
+            state[: len(kept)] = state[rows]
+        self._open.zero_()
+        self._open[: len(kept)] = True
+
+    def _go_to(self, length: int) -> None:
+        self._length = length
+        self._slot.fill_(length)
+
+    def write(self) -> None:
+        """Write the next tokens of all seats, then look who is finished.
+
+        Raises:
+            ValueError: The model's scores are NaN or Inf.
+        """
+        seats, look_every = len(self.seated), self._model.speed.look_every
+        for _ in range(look_every):
+            self._step(seats)
+        self._unfinished = self._open[:seats].tolist()
+        if self._broken[:seats].any():
+            raise ValueError("the model's scores of the next word are NaN or Inf")
+
+    def _step(self, seats: int) -> None:
+        self._length += 1
+        if not self._model.speed.graphs:
+            self._advance(seats, self._length)
+            return
+        key = min(_rounded_up(seats, SEATS), self._seats), _rounded_up(self._length, SLOTS)
+        if key not in self._replays:
+            changed = (self._seen, self._words, self._counts, self._open, self._broken, self._last, self._positions)
+            self._replays[key] = Replay(lambda: self._advance(*key), (), (*changed, self._slot))
+        self._replays[key]()
+
+    def _advance(self, seats: int, reach: int) -> None:
+        """One token of the first seats, which see the first slots; nothing here waits for the device."""
+        model, unfinished = self._model, self._open[:seats]
+        self._seen[:seats].index_fill_(3, self._slot, 0.0)
+        embedded = model.language.embed_tokens(self._last[:seats])
+        positions, mask = self._positions[:seats, None], self._seen[:seats, :, :, :reach]
+        hidden = model.language.read(embedded, positions, _Seats(self, reach), mask, model.kernels)
+        scores = model.logits(hidden[:, 0])
+        token = scores.argmax(-1, keepdim=True)
+        self._broken[:seats] |= unfinished & ~scores.gather(1, token)[:, 0].isfinite()
+        self._words[:seats].scatter_(1, self._counts[:seats, None], token)
+        unfinished &= token[:, 0] != self._end
+        self._counts[:seats] += unfinished
+        unfinished &= self._counts[:seats] < self._longest
+        self._last[:seats] = token
+        self._positions[:seats] += 1
+        self._slot += 1
+
+    def keep(self, layer: int, k: Tensor, v: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+        """Put a token's keys and values [seats, kv_heads, 1, head_dim] into its slot; returns all in reach."""
+        keys, values = self._keys[layer][: len(k)], self._values[layer][: len(v)]
+        return (
+            keys.index_copy_(2, self._slot, k)[:, :, :reach],
+            values.index_copy_(2, self._slot, v)[:, :, :reach],
+        )
+
+
+class _Seats:
+    """The desk as a layer sees it."""
+
+    def __init__(self, desk: Desk, reach: int) -> None:
+        self._desk, self._reach = desk, reach
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return self._desk.keep(layer, k, v, self._reach)
+
+
+def _rounded_up(count: int, step: int) -> int:
+    return -(-count // step) * step

@@ -1,0 +1,102 @@
+"""What UniX costs: floating-point operations of images and reports, and how many fit into memory side by side.
+
+A multiplication with its addition counts as two operations. Products of matrices and attention are counted; norms and
+activations are a small part of a percent of them at the released sizes, and are not.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from unix_bench.models.unix.config import LanguageConfig, UniXConfig
+
+BORDER = 2  # start and end of an image
+HEAP_BLOCK = 32 << 20  # bytes; the C library fetches what is larger from the system, and gives it back, each time
+RESERVE = 0.85  # of a GPU's free memory; the rest is for libraries and what they round up
+
+
+def layer_weights(config: LanguageConfig) -> tuple[int, int]:
+    """Multiplications of a row in one layer: in all, and for its keys and values alone."""
+    width, queries = config.hidden_size, config.num_attention_heads * config.head_dim
+    kept = 2 * config.num_key_value_heads * config.head_dim * width
+    return kept + 2 * queries * width + 3 * config.intermediate_size * width, kept
+
+
+def pass_flops(config: UniXConfig, tokens: int, prompt: int) -> int:
+    """One evaluation of the velocity of an image of so many latents; prompt 0: without a prompt.
+
+    The border tokens end with the last layer's keys and values. Embedding the latents, which evaluations of the same
+    state share, is left out.
+    """
+    language, z = config.language, config.vae.ddconfig.z_channels
+    layers, (whole, kept) = language.num_hidden_layers, layer_weights(config.language)
+    products = layers * tokens * whole + (layers - 1) * BORDER * whole + BORDER * kept
+    queries = layers * tokens + (layers - 1) * BORDER
+    attention = 2 * queries * (prompt + BORDER + tokens) * language.num_attention_heads * language.head_dim
+    return 2 * (products + attention + tokens * z * language.hidden_size)
+
+
+def kept_flops(config: LanguageConfig, rows: int, keys: int) -> int:
+    """Reading rows that see so many keys each, for their own keys and values alone."""
+    whole, kept = layer_weights(config)
+    products = rows * ((config.num_hidden_layers - 1) * whole + kept)
+    attention = 2 * (config.num_hidden_layers - 1) * rows * keys * config.num_attention_heads * config.head_dim
+    return 2 * (products + attention)
+
+
+def image_flops(config: UniXConfig, tokens: int, prompt: int, steps: int, guided: int) -> int:
+    """An image from its prompt to its latents, in so many steps of which some are guided; the VAE apart.
+
+    The times, which a batch embeds once, are left out.
+    """
+    embedding = 2 * tokens * config.vae.ddconfig.z_channels * config.language.hidden_size
+    evaluations = steps * pass_flops(config, tokens, prompt) + guided * pass_flops(config, tokens, 0)
+    return kept_flops(config.language, prompt, prompt) + steps * embedding + evaluations
+
+
+def report_flops(config: UniXConfig, question: int, words: int) -> int:
+    """A report of so many new tokens from the patches of its image; the vision tower and the connector apart."""
+    language, image = config.language, config.vision.num_patches + BORDER
+    read = kept_flops(language, image, image) + kept_flops(language, question, image + question)
+    products = layer_weights(language)[0] * language.num_hidden_layers + language.hidden_size * language.vocab_size
+    keys = sum(image + question + 1 + word for word in range(words))
+    attention = 2 * language.num_hidden_layers * keys * language.num_attention_heads * language.head_dim
+    return read + 2 * (words * products + attention)
+
+
+def images_at_once(config: UniXConfig, tokens: int, prompt: int, dtype: torch.dtype, device: torch.device) -> int:
+    """How many images are drawn side by side, at least one.
+
+    On a GPU as many as its free memory holds. On a CPU so many that the largest product of a pass is a block which the
+    C library keeps: larger ones are mapped anew for every layer, which costs more than a larger batch gains.
+    """
+    language = config.language
+    rows = 2 * (tokens + BORDER)  # of an image with and without its prompt
+    widest = rows * 2 * language.intermediate_size * dtype.itemsize
+    if device.type == "cpu":
+        return max(1, HEAP_BLOCK // widest)
+    slots = language.num_hidden_layers * (prompt + BORDER + tokens) * _slot_bytes(language, dtype)
+    working = 2 * widest + 8 * rows * language.hidden_size * dtype.itemsize
+    return max(1, int(RESERVE * _free(device)) // (slots + working))
+
+
+def seats(config: UniXConfig, slots: int, dtype: torch.dtype, device: torch.device) -> int | None:
+    """How many answers of so many slots each are written side by side; None: as many as there are."""
+    if device.type == "cpu":
+        return None
+    language = config.language
+    store = language.num_hidden_layers * slots * _slot_bytes(language, dtype)
+    reading = (config.vision.num_patches + BORDER) * 4 * language.intermediate_size * dtype.itemsize
+    scores = 4 * language.vocab_size * dtype.itemsize
+    return max(1, int(RESERVE * _free(device)) // (store + reading + scores))
+
+
+def _slot_bytes(config: LanguageConfig, dtype: torch.dtype) -> int:
+    """Of a token's keys and values in a layer."""
+    return 2 * config.num_key_value_heads * config.head_dim * dtype.itemsize
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of a GPU that nobody uses, those counted that torch holds and does not use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

@@ -1,0 +1,38 @@
+"""What is done to be fast. None of it changes a number but by rounding, and each can be switched off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import torch
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Switches.
+
+    Attributes:
+        together: Both velocities of a guided step in one batch.
+        retire: Finished answers leave their batch, and waiting questions take their places.
+        compiled: Layers through `torch.compile`.
+        graphs: Passes recorded once as CUDA graphs and replayed.
+        decoded_at_once: Images that the VAE decodes in one batch.
+        look_every: Tokens between two looks at which answers are finished; each look waits for the GPU.
+    """
+
+    together: bool = True
+    retire: bool = True
+    compiled: bool = False
+    graphs: bool = False
+    decoded_at_once: int = 1
+    look_every: int = 1
+
+    @classmethod
+    def on(cls, device: torch.device) -> Speed:
+        """What a device can use. A deterministic run is neither compiled nor are its batches changed."""
+        fixed = torch.are_deterministic_algorithms_enabled()
+        if device.type != "cuda":
+            return cls(retire=not fixed)
+        compiled = not fixed and find_spec("triton") is not None
+        return cls(retire=not fixed, compiled=compiled, graphs=True, decoded_at_once=4, look_every=8)
