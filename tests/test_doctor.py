@@ -33,6 +33,12 @@ def write_lock(name: str, folder: Path, hub_id: str) -> None:
     lock.write_text(json.dumps({"version": 1, "weights": {name: {**entry, "files": files}}}))
 
 
+def pass_for_real(stand_in: Path) -> None:
+    config = json.loads((stand_in / "config.json").read_text())
+    del config["unix_bench_demo"]
+    (stand_in / "config.json").write_text(json.dumps(config))
+
+
 @pytest.fixture
 def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     folder = tmp_path / "weights"
@@ -43,6 +49,12 @@ def weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_weights_that_are_as_fetched_and_that_are_not(weights: Path, demo_weights: Path) -> None:
     shutil.copytree(demo_weights, weights / "UniX")
+    row = says()["weights of UniX"]
+    assert row["state"] == "--"
+    assert row["finding"].startswith(
+        f"{weights}/UniX (stand-in: unix-demo): move it away and put the files of ZrH42/UniX"
+    )
+    pass_for_real(weights / "UniX")
     assert "weights.lock" not in says()["weights of UniX"]["finding"]
     write_lock("unix", weights / "UniX", "ZrH42/UniX")
     files = sum(path.is_file() for path in (weights / "UniX").rglob("*"))

@@ -24,7 +24,9 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from unix_bench.cli.keep import _check_weights
 from unix_bench.doctor import examine
+from unix_bench.errors import AnswerIsNo
 from unix_bench.fetch import judges, pieces, released, standing
 from unix_bench.registry import models
 from unix_bench.settings import load_settings
@@ -420,6 +422,8 @@ def test_what_the_hub_refuses(hub: Hub, start: str, status: int, code: str, said
 def test_other_bad_input(hub: Hub) -> None:
     refused(bench(hub, "mien"), "unknown model or judge 'mien'", "'mine'")
     refused(bench(hub, "rad-din"), "'rad-dino'")
+    for check in ((), ("--check",)):
+        refused(bench(hub, "real", *check), "'real' has no weights to fetch: its card names neither a folder nor")
     refused(bench(hub, "mine", HF_HUB_OFFLINE="1"), "HF_HUB_OFFLINE=1 is set", "copy")
     refused(bench(hub, "mine", UNIX_BENCH_WEIGHTS=""), "UNIX_BENCH_WEIGHTS")
     refused(bench(None, "mine"), "the connection", "failed", "machine with internet")
@@ -507,7 +511,9 @@ def test_parts_come_with_their_card(parts: Hub) -> None:
     ]
     whole = bench(None, "--check", "mine")
     assert whole.returncode == 0
-    assert "also there" not in whole.stdout
+    assert whole.stdout == (
+        f"mine: whole, as fetched from {REPOSITORY} at {parts.head}, somebody/base at {BESIDE}, else/vae at {BESIDE}\n"
+    )
     settings = load_settings(weights=Path("weights"))
     [line] = [line for line in examine(settings) if line.subject == "weights of Mine"]
     assert all(f"weights.lock{of}" in line.text for of in (": 11111111", " of base/: 33333333", " of text/vae/: 3333"))
@@ -524,6 +530,9 @@ def test_a_damaged_part_is_named_and_fetched_again(parts: Hub) -> None:
     assert "mine: text/vae/vae.safetensors is missing" in checked.stdout
     assert "also there: base/extra.json" in checked.stdout
     settings = load_settings(weights=Path("weights"))
+    with pytest.raises(AnswerIsNo, match=r"^not what weights\.lock says: mine;") as caught:
+        _check_weights([released("mine")], settings)
+    assert caught.type is AnswerIsNo  # no run is over
     [line] = [line for line in examine(settings) if line.subject == "weights of Mine"]
     assert not line.fine
     assert "not as fetched: text/vae/vae.safetensors is missing; `unix-bench weights fetch mine`" in line.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from unix_bench.errors import UserError
 from unix_bench.settings import Settings
 from unix_bench.storage import cache_info, clear_cache
+from unix_bench.weights import made_once
 
 SIZES = {"features/ab/1": 160, "features/ab/2": 160, "features/cd/3": 7, "digests/x": 40, "texts/a/b/c": 0, "loose": 5}
 
@@ -116,3 +118,20 @@ def test_files_that_vanish_and_files_that_come(cache: Path, monkeypatch: pytest.
     assert [path.name for path in cache.rglob("new")] == ["new"]
     rows = {row["what"]: row["files"] for row in cache_info(Settings(cache=cache))}
     assert rows["features"] == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "free space there"),
+        (errno.EDQUOT, "free space there"),
+        (errno.EROFS, "name a folder that can be written to"),
+        (errno.ENOENT, "name a folder that can be written to"),
+    ],
+)
+def test_what_cannot_be_made_says_what_to_do(tmp_path: Path, number: int, remedy: str) -> None:
+    def make(place: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(UserError, match=f"^cannot write to {tmp_path}: {os.strerror(number)}: {remedy}$"):
+        made_once(tmp_path / "made", make)

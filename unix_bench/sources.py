@@ -85,8 +85,7 @@ class ModelSource:
             return cls._find_external(card, family, task, wanted, stated, settings)
         weights = find_weights(card, family, stated, settings)
         identity = identify(weights, card.name, settings.cache)
-        if "weights" in card.verified and not identity.demo:
-            print(f"{card.title}: {card.verified['weights']}", file=sys.stderr)
+        _say_what_is_unverified(card, identity)
         return cls(card, weights, identity, family.complete_settings(weights, card, task.kind, wanted))
 
     @classmethod
@@ -104,8 +103,7 @@ class ModelSource:
         digest, complete = introduce(card, directory, task.kind, wanted)
         stand_in = stand_in_name(directory)
         identity = WeightsIdentity(stand_in or card.name, digest, demo=stand_in is not None)
-        if "weights" in card.verified and not identity.demo:
-            print(f"{card.title}: {card.verified['weights']}", file=sys.stderr)
+        _say_what_is_unverified(card, identity)
         return cls(card, directory, identity, complete)
 
     @property
@@ -117,6 +115,11 @@ class ModelSource:
 
     def worker(self, spec: PredictSpec, adapter: TaskAdapter, device: str) -> Make[Study, Any]:
         return _Predictor(self.card, self.directory.resolve(), spec, adapter, device)
+
+
+def _say_what_is_unverified(card: ModelCard, identity: WeightsIdentity) -> None:
+    if "weights" in card.verified and not identity.demo:
+        print(f"{card.title}: {card.verified['weights']}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

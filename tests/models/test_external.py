@@ -25,6 +25,8 @@ from unix_bench.models import ImageRequest, ReportRequest
 from unix_bench.models.external import TEMPLATE, ExternalModel, ServerError, introduce, server
 from unix_bench.models.external.command import expand
 from unix_bench.models.external.server import Refused
+from unix_bench.readiness import Readiness, readiness
+from unix_bench.settings import Settings
 from unix_bench.sources import demo_weights
 from unix_bench.subprocesses import Program, ProgramError
 
@@ -58,15 +60,27 @@ def mine(tmp_path: Path) -> Path:
 
 
 def write_server(folder: Path, **parts: str) -> Path:
-    """The template, named `mine`, with other bodies of its model's methods."""
+    """The template, named `mine`, with other bodies of its model's methods, and those that do a batch."""
     text = TEMPLATE.read_text().replace('NAME = "example"', 'NAME = "mine"')
     for name, body in parts.items():
+        if name.endswith("_batch"):
+            text = text.replace(
+                "    def draw(self, item:", f"    def {name}(self, items):\n        {body}\n\n    def draw(self, item:"
+            )
+            continue
         head = re.search(rf'    def {name}\(self.*?""".*?"""\n', text, flags=re.S)
         assert head is not None
         text = text[: head.end()] + "".join(f"        {line}\n" for line in body.splitlines()) + text[head.end() :]
     folder.mkdir(exist_ok=True)
     (folder / "server.py").write_text(text)
     return folder
+
+
+def wrong_rows(folder: Path, column: str = "text", code: int = 1) -> list[str]:
+    """What the conformance test finds wrong."""
+    done = bench("weights", "check", "mine", "--weights", folder, "--allow-external", "--json")
+    assert done.exit_code == code, done.output
+    return [row[column] for row in json.loads(done.stdout) if row[""] != "ok"]
 
 
 def says(folder: Path, *lines: str | bytes, then: str = "") -> Path:
@@ -315,10 +329,7 @@ def test_answers_may_stand_in_any_order(mine: Path) -> None:
 
 
 def test_a_model_may_do_a_batch_at_once(mine: Path) -> None:
-    write_server(mine)
-    file, head = mine / "server.py", "    def draw(self, item:"
-    body = "    def report_batch(self, items):\n        return ['well'] * (len(items) - 1) + [OSError('no')]\n\n"
-    file.write_text(file.read_text().replace(head, body + head))
+    write_server(mine, report_batch="return ['well'] * (len(items) - 1) + [OSError('no')]")
     with pytest.raises(Refused, match=r"sample b: OSError: no$"):
         load(mine).write(reports("a", "b"))
 
@@ -433,39 +444,93 @@ def test_a_program_that_speaks_out_of_turn() -> None:
             program.exchange(b"question\n", 20, 99)
 
 
+def test_an_environment_without_an_interpreter_is_not_passed_over(mine: Path, tmp_path: Path) -> None:
+    """It would be the bench's own that runs, with other libraries."""
+    card, place = registry.model("mine"), mine / ".venv"
+    assert expand(card, mine)[0] == sys.executable
+    place.symlink_to(tmp_path / "nowhere")
+    refused(bench(*TRY, mine), f"{place}/bin/python is not there, or may not be run: lay the model's environment there")
+    refused(
+        bench("weights", "check", "mine", "--weights", mine, "--allow-external"), f"{place}/bin/python is not there"
+    )
+    (tmp_path / "nowhere" / "bin").mkdir(parents=True)
+    refused(bench(*TRY, mine), f"{place}/bin/python is not there")
+    (place / "bin" / "python").write_text("no program")
+    refused(bench(*TRY, mine), f"{place}/bin/python is not there, or may not be run")
+    (place / "bin" / "python").unlink()
+    (place / "bin" / "python").symlink_to(sys.executable)
+    assert expand(card, mine)[0] == f"{place}/bin/python"
+
+
 # The conformance test
+
+BATCHES = [f"in {text} as alone" for text in ("a batch of two", "the other order", "a batch of three")]
+FAILING, BESIDE = "a sample that cannot be done fails alone", "beside it as alone"
+ANOTHER_IMAGE, ANOTHER_PROMPT = "another image gets another report", "another prompt draws another image"
+ANOTHER_SEED = "another seed draws another image"
+SEES = "return hashlib.sha256(item['image']).hexdigest()"
 
 
 def test_the_conformance_test_passes_the_template(mine: Path) -> None:
     done = bench("weights", "check", "mine", "--weights", mine, "--allow-external", "--json")
     assert done.exit_code == 0, done.output
     rows = json.loads(done.stdout)
-    assert len(rows) == 17
+    assert len(rows) == 25
+    assert rows[0]["given"] == f"done, by {sys.executable}"
     assert all(row[""] == "ok" for row in rows)
 
 
 @pytest.mark.parametrize(
     ("parts", "wrong"),
     [
-        ({"report": "return str(random.random())"}, ["report: the same twice", "report: in a batch of two as alone"]),
-        ({"report": "return ''"}, ["report: it answers", "report: the other one of the batch"]),
+        ({"report": "return str(random.random())"}, ["the same twice", *BATCHES, BESIDE]),
+        ({"report": "return ''"}, ["it answers", "it answers another one", ANOTHER_IMAGE]),
+        ({"report": "return 'No acute process.'"}, [ANOTHER_IMAGE]),
+        ({"report": "return str(item['indication'])"}, [ANOTHER_IMAGE]),
+        ({"report": SEES, "report_batch": "return [self.report(items[0])] * len(items)"}, [*BATCHES, BESIDE]),
+        ({"report": SEES, "report_batch": "return [self.report(one) for one in items[::-1]]"}, [*BATCHES, BESIDE]),
+        (
+            {
+                "report": SEES,
+                "report_batch": "return [self.report(one) for one in (items if len(items) < 3 else items[::-1])]",
+            },
+            [BATCHES[2]],
+        ),
+        ({"report": "if item['indication']:\n    raise OSError('no')"}, ["it answers another one"]),
+        (
+            {"report": "if 'clear' not in item['id']:\n    raise OSError('no')"},
+            ["it answers another one", ANOTHER_IMAGE, FAILING],
+        ),
         (
             {"draw": "return grey_png([[7, 7], [7, 7]])"},
-            ["generation: it answers", "generation: another seed draws another image"],
+            ["it answers", "it answers another one", ANOTHER_PROMPT, ANOTHER_SEED],
         ),
-        ({"draw": "item['seed'] = 1"}, ["generation: another seed draws another image"]),
-        (
-            {"__init__": "if task == 'report':\n    raise OSError('no weights')"},
-            ["report: it loads, and answers a ping"],
-        ),
-        ({"report": "os._exit(4)"}, ["report: it answers"]),
+        ({"draw": "item['seed'] = 1"}, [ANOTHER_SEED]),
+        ({"draw": "item['prompt'] = ''"}, [ANOTHER_PROMPT]),
+        ({"draw_batch": "return [self.draw(items[0])] * len(items)"}, [*BATCHES, BESIDE]),
+        ({"__init__": "if task == 'report':\n    raise OSError('no weights')"}, ["it loads, and answers a ping"]),
+        ({"report": "os._exit(4)"}, ["it answers"]),
     ],
 )
 def test_the_conformance_test_names_what_is_wrong(mine: Path, parts: dict[str, str], wrong: list[str]) -> None:
     write_server(mine, **parts)
-    done = bench("weights", "check", "mine", "--weights", mine, "--allow-external", "--json")
-    assert done.exit_code == 1, done.output
-    assert [row["text"] for row in json.loads(done.stdout) if row[""] != "ok"] == wrong
+    task = "generation" if "draw" in "".join(parts) else "report"
+    assert wrong_rows(mine) == [f"{task}: {text}" for text in wrong]
+
+
+def test_the_conformance_test_sees_that_a_failing_sample_shifts_the_others(mine: Path) -> None:
+    file = write_server(mine, report=SEES) / "server.py"
+    end = '        return {"items": found + problems}'
+    shift = "found[0]['text'], found[-1]['text'] = found[-1]['text'], found[0]['text']"
+    file.write_text(
+        file.read_text().replace(end, f"        if problems and name == 'report':\n            {shift}\n{end}")
+    )
+    assert wrong_rows(mine) == [f"report: {BESIDE}"]
+
+
+def test_a_model_may_say_the_same_of_some_images(mine: Path) -> None:
+    write_server(mine, report="return 'Opacity.' if len(item['image']) > 200000 else 'Clear.'")  # sees noise alone
+    assert wrong_rows(mine, code=0) == []
 
 
 def test_the_conformance_test_sees_a_server_that_does_not_end(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,15 +543,68 @@ def test_the_conformance_test_sees_a_server_that_does_not_end(mine: Path, monkey
             "            while not line:\n                pass\n            if not line:\n",
         )
     )
-    done = bench("weights", "check", "mine", "--weights", mine, "--allow-external", "--json")
-    wrong = [row for row in json.loads(done.stdout) if row[""] != "ok"]
-    assert [row["given"] for row in wrong] == ["still at work"] * 2
+    assert wrong_rows(mine, "given") == ["still at work"] * 2
 
 
 def test_weights_check_knows_models_and_judges(mine: Path, demo_weights: Path) -> None:
     refused(bench("weights", "check", "mnie"), "unknown model or judge 'mnie': did you mean 'mine'?")
     refused(bench("weights", "check", "unix"), "no weights of UniX are configured")
+    for allowed in ((), ("--allow-external",)):  # its stand-in would pass, and say nothing of it
+        refused(bench("weights", "check", "chexagent-2", *allowed), "no weights of CheXagent-2 3B are configured")
+    refused(bench("weights", "check", "real"), "'real' is a reference point and has no weights")
     assert bench("weights", "check", "unix", "--weights", demo_weights).exit_code == 0
+
+
+def test_a_server_that_is_not_there_is_no_wrong_answer(mine: Path, tmp_path: Path) -> None:
+    (mine / "server.py").unlink()
+    done = bench("weights", "check", "mine", "--weights", mine, "--allow-external")
+    refused(done, f"{mine}/server.py is missing", "unix-bench external template")
+    assert not done.stdout
+    refused(
+        bench("weights", "check", "mine", "--weights", tmp_path / "none", "--allow-external"), "is neither a folder"
+    )
+
+
+# How it stands here
+
+
+def stands(name: str, weights: Path | None = None) -> Readiness:
+    return readiness(registry.model(name), Settings(weights=weights))
+
+
+def test_how_a_command_stands_that_needs_no_folder(mine: Path, tmp_path: Path) -> None:
+    card = Path("unix-bench/baselines/mine.toml")
+    stated = CARD.replace('["{python}", "{weights}/server.py"]', '["sh", "-c", "true"]').replace('weights = "mine"', "")
+    card.write_text(stated)
+    for weights in (None, tmp_path):
+        found = stands("mine", weights)
+        assert found == Readiness(True, "needs no folder; with --allow-external, in its own environment")
+    card.write_text(stated.replace('"sh"', '"no-such-program"'))
+    found = stands("mine")
+    assert not found.ready
+    assert "the program no-such-program of its command is not there" in found.text
+    refused(bench("weights", "fetch", "mine"), "'mine' has no weights to fetch")
+
+
+def test_how_a_command_stands_that_needs_a_folder(mine: Path, tmp_path: Path) -> None:
+    for name in NAMED:
+        found = stands(name)
+        assert not found.ready
+        assert found.text.startswith("not configured, with --allow-external a demo is used: set UNIX_BENCH_WEIGHTS")
+    assert stands("mine", tmp_path) == Readiness(True, f"{mine}; with --allow-external, in its own environment")
+    card = Path("unix-bench/baselines/mine.toml")
+    card.write_text(CARD.replace('"{weights}/server.py"', '"{weights}/other.py"'))
+    assert stands("mine").state == "not configured"  # no stand-in has that layout
+    assert "other.py is missing" in stands("mine", tmp_path).text
+
+
+def test_a_stand_in_is_not_ready(tmp_path: Path) -> None:
+    for name in ("unix", "rgrg"):
+        card = registry.model(name)
+        folder = demo_weights(card, tmp_path / card.weights)
+        found = stands(name, tmp_path)
+        assert (found.ready, found.state) == (False, f"{folder} (stand-in: {name}-demo)")
+        assert found.remedy.startswith("move it away and put ")
 
 
 # The docs
@@ -528,7 +646,7 @@ class AutoTokenizer:
         return cls()
     def from_list_format(self, parts):
         assert os.path.isfile(parts[0]["image"])
-        return parts[1]["text"]
+        return f"{parts[1]['text']} {os.path.getsize(parts[0]['image'])}"
     def apply_chat_template(self, turns, add_generation_prompt, return_tensors):
         assert [turn["from"] for turn in turns] == ["system", "human"]
         return Ids([turns[1]["value"]])

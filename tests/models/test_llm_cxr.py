@@ -30,7 +30,7 @@ from unix_bench.weights import mark_stand_in
 CARD = registry.model("llm-cxr")
 OPEN_CXR = Path(__file__).parents[3] / "shared" / "data" / "open_cxr"
 PROMPTS = ["Pneumonia.", "Small left pleural effusion. " * 9, "", "No acute process, heart of normal size."]
-GREEDY = {"do_sample": False, "attempts": 1}
+GREEDY = {"do_sample": False, "top_p": 1.0, "attempts": 1}
 
 
 @pytest.fixture(scope="module")
@@ -359,16 +359,28 @@ def test_a_sample_that_is_no_image_has_failed() -> None:
         ("report", "top_k=-1", "top_k must be a whole number, 0 for all tokens, not -1"),
         ("report", "max_new_tokens=2048", "max_new_tokens must be 1 to 2047 here, not 2048"),
         ("report", "instruction=", "instruction must be a text, not ''"),
-        ("report", "instruction=See <image>.", "instruction must not hold <image>"),
+        ("report", "instruction=See <image>.", "instruction must not hold '<image>'"),
+        ("report", "instruction=Say it. ### End", "instruction must not hold '### End'"),
+        ("report", "do_sample=false", "with do_sample false nothing is drawn: set temperature to 1.0, top_k to 0 and"),
         ("report", "attempts=2", "unknown setting 'attempts'"),
         ("generation", "attempts=0", "attempts must be a whole number of 1 or more, not 0"),
-        ("generation", "do_sample=false", "with do_sample false every attempt is the same: set attempts to 1"),
         ("generation", "max_new_tokens=15", "max_new_tokens must be 16 to 2047 here, not 15"),
         ("generation", "batched=1", "it must be true or false"),
     ],
 )
 def test_impossible_settings(task: str, change: str, message: str) -> None:
     refused(bench("run", "--model", "llm-cxr", "--task", task, "--quiet", "--dry-run", "--set", change), message)
+
+
+def test_greedy_attempts_are_all_the_same() -> None:
+    words = ("--set", "do_sample=false", "--set", "top_p=1.0", "--dry-run", "--quiet")
+    refused(bench("run", "--model", "llm-cxr", "--task", "generation", *words), "every attempt is the same")
+
+
+def test_words_of_a_study_end_nothing(made: Path) -> None:
+    model = loaded(made, "generation")
+    with pytest.raises(ValueError, match="the question holds '### End', which means something of its own"):
+        model.draw([ImageRequest("a", "No effusion. ### End", 0)])
 
 
 def test_tasks_that_it_does_not_do() -> None:

@@ -17,7 +17,7 @@ BALANCED = st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=3).map(lam
 @given(before=PLAIN, inner=BALANCED, after=PLAIN)
 def test_a_box_gives_back_what_was_put_in(before: str, inner: str, after: str) -> None:
     assert boxed(f"{before}\\boxed{{{inner}}}{after}") == inner
-    assert boxed(f"\\boxed{{first}} {before}\\boxed{{{inner}}}{after}") == inner
+    assert boxed(f"\\boxed{{first}} {before}\\boxed{{{inner}}}{after}") == (inner if inner.strip() else "first")
 
 
 @given(before=PLAIN, inner=BALANCED)
@@ -32,7 +32,12 @@ def test_an_unclosed_box_is_no_answer(before: str, inner: str) -> None:
     [
         (r"\boxed{a \boxed{b} c}", r"a \boxed{b} c"),
         (r"\boxed{size \} 3}", r"size \} 3"),
-        (r"\boxed{\text{Clear lungs.}}", r"\text{Clear lungs.}"),
+        (r"\boxed{\text{Clear lungs.}}", "Clear lungs."),
+        (r"\boxed{\text{Clear {left} lung.} \text{No effusion.}}", "Clear {left} lung. No effusion."),
+        (r"\boxed{\textbf{Clear}}", r"\textbf{Clear}"),
+        (r"\boxed{Clear.} (using \boxed{})", "Clear."),
+        (r"\boxed{Clear.} \boxed{\text{ }}", "Clear."),
+        (r"\boxed{}", ""),
     ],
 )
 def test_boxes(text: str, found: str) -> None:
@@ -44,11 +49,14 @@ BODY = "The heart: normal.\nLungs: clear, no impression of edema.\n- No effusion
 
 @pytest.mark.parametrize(
     "heading",
-    ["FINDINGS:", "Findings:", "findings :", "**Findings:**", "**Findings**:", "## Findings", "FINDINGS"],
-)
+    ["FINDINGS:", "Findings:", "findings :", "**Findings:**", "**Findings**:", "## Findings", "FINDINGS",
+     "1. Findings:", "2) **Findings:**", "- **Findings:**", "* Findings:", "\u2022 FINDINGS:", "## 1. Findings",
+     "**1. Findings:**"],
+)  # fmt: skip
 @pytest.mark.parametrize(
-    "end", ["IMPRESSION:", "**Impression:**", "## Impression", "Impression: normal", "Conclusion:"]
-)
+    "end", ["IMPRESSION:", "**Impression:**", "## Impression", "Impression: normal", "Conclusion:",
+            "2. Impression:", "- **Impression:** normal", "3. CONCLUSION:"],
+)  # fmt: skip
 def test_a_section_ends_at_the_next_heading(heading: str, end: str) -> None:
     text = f"Technique: PA view.\n{heading}\n{BODY}\n{end}\nNormal."
     assert answer(text, "section", "Findings") == BODY
@@ -61,6 +69,14 @@ def test_headings_in_one_line_and_the_last_of_a_name() -> None:
     assert answer("### **Findings:**\nClear.\n#### Impression\nNone.", "section", "findings") == "Clear."
     with pytest.raises(NoAnswer, match="no section 'findings'"):
         section_of("The findings are normal. Other findings: none.", "findings")
+
+
+def test_closed_tags_come_before_headings() -> None:
+    assert answer("<answer>Clear.</answer>\nAnswer: no", "section", "answer") == "Clear."
+    assert answer("<answer>Draft.</answer>\nAnswer: no <ANSWER>Clear.</Answer>", "section", "answer") == "Clear."
+    assert answer("I put it in <answer>, so: <answer>Clear.</answer>", "section", "answer") == "Clear."
+    with pytest.raises(NoAnswer, match="section <answer> is not closed"):
+        section_of("<answer>Draft.</answer> Or rather: <answer>cut", "answer")
 
 
 def test_a_tag_holds_a_section() -> None:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import re
 import shutil
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,10 @@ from unix_bench.errors import UserError
 from unix_bench.models.base import ReportRequest
 from unix_bench.models.fit import check_fit
 from unix_bench.models.tiny import demo_texts
-from unix_bench.models.vlm import VisionLanguageModel, checkpoint, demo, llava_mistral
+from unix_bench.models.vlm import VisionLanguageModel, adapter, checkpoint, demo, llava_mistral
 from unix_bench.models.vlm.answers import NoAnswer
 from unix_bench.models.vlm.llava_mistral import TOWER, load_tokenizer
 from unix_bench.models.vlm.readers import Question
-from unix_bench.weights import fill_seeded
 
 SETTINGS = {
     "system": "",
@@ -43,7 +44,6 @@ SETTINGS = {
 }
 GEMMA, JANUS, LLAVA, QWEN25, QWEN3 = sorted(demo.BUILDERS)
 MISTRAL = "llava_mistral"
-SEED = 8
 QUESTIONS = [Question(Image.new("RGB", (80, 60), grey), "", "Describe it.") for grey in ("black", "white")]
 KINDS = (GEMMA, JANUS, LLAVA, QWEN25, QWEN3, MISTRAL)
 
@@ -82,6 +82,29 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return of
 
 
+@pytest.fixture(scope="module")
+def wild(made: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The same checkpoint with weights on disk that are random throughout, so that its answers wander."""
+    place = tmp_path_factory.mktemp("wild")
+
+    def of(kind: str) -> Path:
+        if not (place / kind).is_dir():
+            for path in Path(shutil.copytree(made(kind), place / kind)).glob("*.safetensors"):
+                filled = {name: wandering(name, tensor.shape) for name, tensor in load_file(path).items()}
+                save_file(filled, path, metadata={"format": "pt"})
+        return place / kind
+
+    return of
+
+
+def wandering(name: str, shape: torch.Size) -> torch.Tensor:
+    made = torch.Generator().manual_seed(zlib.crc32(name.encode()))
+    noise = torch.randn(shape, generator=made)
+    if len(shape) > 1:
+        return noise * 1.5 / noise[0].numel() ** 0.5
+    return 0.02 * noise + (1.0 if name.endswith("weight") else 0.0)
+
+
 @pytest.fixture
 def own(made: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
     """A copy that a test may damage."""
@@ -109,16 +132,15 @@ def requests(n: int = 5) -> list[ReportRequest]:
     return found
 
 
-def untaught(model: VisionLanguageModel) -> VisionLanguageModel:
-    """The same class with weights that are random throughout, whose answers wander."""
-    fill_seeded(model.model, SEED, scale=1.5)
-    return model
+def theirs(directory: Path, kind: str) -> Any:
+    """The library's own model, loaded by it from the folder."""
+    return getattr(hf, kind).from_pretrained(directory, dtype=torch.float32).eval()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 1.0, "top_p": 0.9}, {"repetition_penalty": 1.3}])
-def test_reports_do_not_depend_on_the_batch(made: Callable[[str], Path], kind: str, sampling: dict[str, Any]) -> None:
-    model = untaught(load(made(kind), kind, max_new_tokens=20, **sampling))
+def test_reports_do_not_depend_on_the_batch(wild: Callable[[str], Path], kind: str, sampling: dict[str, Any]) -> None:
+    model = load(wild(kind), kind, max_new_tokens=20, **sampling)
     asked = requests()
     together = model.write(asked)
     model._last = []
@@ -128,9 +150,9 @@ def test_reports_do_not_depend_on_the_batch(made: Callable[[str], Path], kind: s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_decoding_does_what_it_is_set_to(made: Callable[[str], Path], kind: str) -> None:
+def test_decoding_does_what_it_is_set_to(wild: Callable[[str], Path], kind: str) -> None:
     decodings = ({}, {"temperature": 2.0}, {"repetition_penalty": 1.9})
-    greedy, drawn, fresh = (untaught(load(made(kind), kind, max_new_tokens=20, **one)) for one in decodings)
+    greedy, drawn, fresh = (load(wild(kind), kind, max_new_tokens=20, **one) for one in decodings)
     asked = ((greedy, [0, 1]), (greedy, [2, 3]), (drawn, [0, 1]), (drawn, [2, 3]), (fresh, [0, 1]))
     texts = [tuple(model.ask(QUESTIONS, seeds)) for model, seeds in asked]
     assert texts[0] == texts[1]
@@ -147,10 +169,10 @@ def test_a_model_loads_without_accelerate_too(
 
 
 @pytest.mark.parametrize("kind", [GEMMA, JANUS, LLAVA])
-def test_answers_are_those_of_the_library(made: Callable[[str], Path], kind: str) -> None:
+def test_answers_are_those_of_the_library(wild: Callable[[str], Path], kind: str) -> None:
     """The library's own way: text of the template, then processor, then `generate`, one by one."""
-    ours = untaught(load(made(kind), kind, max_new_tokens=20, system="You are a radiologist."))
-    processor = hf.AutoProcessor.from_pretrained(made(kind))
+    ours = load(wild(kind), kind, max_new_tokens=20, system="You are a radiologist.")
+    model, processor = theirs(wild(kind), kind), hf.AutoProcessor.from_pretrained(wild(kind))
     for one in requests(3):
         said = f"{one.indication}. {one.instruction}" if one.indication else one.instruction
         talk = [
@@ -161,16 +183,18 @@ def test_answers_are_those_of_the_library(made: Callable[[str], Path], kind: str
         inputs = processor(
             text=[text], images=[[one.image.convert("RGB")]], return_tensors="pt", add_special_tokens=False
         )
-        ids = ours.model.generate(**inputs, do_sample=False, max_new_tokens=20)
+        ids = model.generate(
+            **inputs, do_sample=False, max_new_tokens=20, eos_token_id=processor.tokenizer.eos_token_id
+        )
         answered = processor.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         assert ours.write([one]) == [answered.strip()]
 
 
 @pytest.mark.parametrize("kind", [QWEN25, QWEN3])
-def test_qwens_inputs_made_by_hand(made: Callable[[str], Path], kind: str) -> None:
+def test_qwens_inputs_made_by_hand(wild: Callable[[str], Path], kind: str) -> None:
     """Image tokens by the grid of patches, three-axis positions by the types: without a processor at all."""
-    ours = untaught(load(made(kind), kind, max_new_tokens=20))
-    tokenizer = ours.reader.tokenizer
+    ours, model = load(wild(kind), kind, max_new_tokens=20), theirs(wild(kind), kind)
+    tokenizer = hf.AutoTokenizer.from_pretrained(wild(kind))
     # Named here, so that it cannot come from the processor's folder.
     images = hf.Qwen2VLImageProcessorPil(
         patch_size=4, merge_size=2, temporal_patch_size=2, size={"shortest_edge": 256, "longest_edge": 1024}
@@ -182,14 +206,14 @@ def test_qwens_inputs_made_by_hand(made: Callable[[str], Path], kind: str) -> No
         text = f"<|im_start|>user\n<|vision_start|>{pads}<|vision_end|>{said}<|im_end|>\n<|im_start|>assistant\n"
         ids = tokenizer(text, return_tensors="pt")["input_ids"]
         types = (ids == tokenizer.convert_tokens_to_ids("<|image_pad|>")).int()
-        written = ours.model.generate(
+        written = model.generate(
             input_ids=ids, mm_token_type_ids=types, attention_mask=torch.ones_like(ids), **seen, do_sample=False,
             max_new_tokens=20,
         )  # fmt: skip
         answered = tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True)
         assert ours.write([one]) == [answered.strip()]
         if one.indication:  # the types do matter to these classes
-            other = ours.model.generate(
+            other = model.generate(
                 input_ids=ids, mm_token_type_ids=torch.zeros_like(types), attention_mask=torch.ones_like(ids),
                 **seen, do_sample=False, max_new_tokens=20,
             )  # fmt: skip
@@ -220,21 +244,17 @@ def released_parts(directory: Path) -> tuple[Any, nn.Sequential, Any, Any]:
     return vision, projector, language, hf.LlamaTokenizer.from_pretrained(directory)
 
 
-def test_llava_med_is_its_parts_put_together(made: Callable[[str], Path]) -> None:
-    vision, projector, language, tokenizer = released_parts(made(MISTRAL))
-    fill_seeded(language, SEED, scale=1.5)
-    ours = load(made(MISTRAL), MISTRAL, max_new_tokens=20)
-    fill_seeded(language, SEED, scale=1.5)
-    target = dict(ours.model.named_parameters())
-    for name, parameter in language.named_parameters():  # the same wandering weights in both
-        found = [key for key in target if key.endswith(f"language_model.{name.removeprefix('model.')}") or key == name]
-        assert len(found) == 1, name
-        target[found[0]].data.copy_(parameter)
-    processor = hf.CLIPImageProcessorPil.from_pretrained(made(MISTRAL) / TOWER)
-    for one in requests(4):
-        image = one.image.convert("RGB")
+def test_llava_med_is_its_parts_put_together(wild: Callable[[str], Path]) -> None:
+    vision, projector, language, tokenizer = released_parts(wild(MISTRAL))
+    ours = load(wild(MISTRAL), MISTRAL, max_new_tokens=20)
+    processor = hf.CLIPImageProcessorPil.from_pretrained(wild(MISTRAL) / TOWER)
+    for index, one in enumerate(requests(4)):
+        assert one.image.mode == "L"
+        if index % 2:
+            one = replace(one, image=one.image.convert("RGB"))
+        image = one.image
         side = max(image.size)
-        square = Image.new("RGB", (side, side), (122, 116, 104))
+        square = Image.new(image.mode, (side, side), (122, 116, 104) if index % 2 else 114)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
         pixels = processor(square, return_tensors="pt")["pixel_values"]
         said = f"{one.indication}. {one.instruction}" if one.indication else one.instruction
@@ -322,8 +342,8 @@ def test_demo_weights_are_small_and_the_same_every_time(made: Callable[[str], Pa
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_image_and_a_question_matter(made: Callable[[str], Path], kind: str) -> None:
-    model = untaught(load(made(kind), kind, max_new_tokens=20))
+def test_an_image_and_a_question_matter(wild: Callable[[str], Path], kind: str) -> None:
+    model = load(wild(kind), kind, max_new_tokens=20)
     one, two = requests(2)
     again = ReportRequest("x", Image.new("L", two.image.size, 255), one.instruction, one.indication)
     other = ReportRequest("x", one.image, "Something else.", one.indication)
@@ -392,11 +412,9 @@ OLDER = {
 
 
 @pytest.mark.parametrize("kind", OLDER)
-def test_the_files_of_older_releases_are_read(
-    own: Callable[[str], Path], made: Callable[[str], Path], kind: str
-) -> None:
+def test_the_files_of_older_releases_are_read(wild: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
     """Preprocessing and chat template in files of their own, under the names that transformers 4 wrote."""
-    directory = own(kind)
+    directory = Path(shutil.copytree(wild(kind), tmp_path / kind))
     stated = json.loads((directory / "processor_config.json").read_text())
     images = {**stated.pop("image_processor"), "image_processor_type": OLDER[kind]}
     if kind in (QWEN25, QWEN3):
@@ -411,9 +429,7 @@ def test_the_files_of_older_releases_are_read(
     (directory / "chat_template.jinja").unlink()
     (directory / "chat_template.json").write_text(json.dumps({"chat_template": template}))
     VisionLanguageModel.check_weights(directory, card_of(kind))
-    before, after = (
-        untaught(load(place, kind, max_new_tokens=20)).write(requests()) for place in (made(kind), directory)
-    )
+    before, after = (load(place, kind, max_new_tokens=20).write(requests()) for place in (wild(kind), directory))
     assert before == after
 
 
@@ -429,12 +445,12 @@ def test_a_videos_part_in_the_processors_file_does_no_harm(own: Callable[[str], 
     assert load(directory, QWEN25).write(requests(1))
 
 
-def test_the_releases_decoding_is_not_followed(own: Callable[[str], Path], made: Callable[[str], Path]) -> None:
-    directory = own(QWEN25)
+def test_the_releases_decoding_is_not_followed(wild: Callable[[str], Path], tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(wild(QWEN25), tmp_path / QWEN25))
     path = directory / "generation_config.json"
     stated = json.loads(path.read_text())
     path.write_text(json.dumps({**stated, "do_sample": True, "temperature": 9.0, "repetition_penalty": 2.0}))
-    before, after = (untaught(load(d, QWEN25, max_new_tokens=20)).write(requests()) for d in (made(QWEN25), directory))
+    before, after = (load(d, QWEN25, max_new_tokens=20).write(requests()) for d in (wild(QWEN25), directory))
     assert before == after
 
 
@@ -526,8 +542,28 @@ def test_llava_meds_layout_under_another_card_is_refused(made: Callable[[str], P
 
 
 def edit(directory: Path, file: str, **changes: Any) -> None:
+    """Change what a JSON file states; None takes it out."""
     path = directory / file
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    stated = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: value for name, value in stated.items() if value is not None}))
+
+
+def edit_images(directory: Path, **changes: Any) -> None:
+    """Change the preprocessing of images in the processor's file."""
+    images = json.loads((directory / "processor_config.json").read_text())["image_processor"] | changes
+    images = {name: value for name, value in images.items() if value is not None}
+    edit(directory, "processor_config.json", image_processor=images)
+
+
+def edit_tensors(directory: Path, change: Callable[[str, torch.Tensor], torch.Tensor]) -> None:
+    path = directory / "model.safetensors"
+    save_file({name: change(name, tensor) for name, tensor in load_file(path).items()}, path)
+
+
+def more_words(directory: Path, n: int) -> None:
+    tokenizer = hf.PreTrainedTokenizerFast.from_pretrained(directory)
+    tokenizer.add_tokens([f"<word {index}>" for index in range(n)])
+    tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
 
 
 DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
@@ -615,6 +651,91 @@ DAMAGE: list[tuple[str, Callable[[Path], object], str]] = [
         lambda d: edit(d, "config.json", architectures=["LlavaLlamaForCausalLM"]),
         "says architectures ['LlavaLlamaForCausalLM'], not LlavaMistralForCausalLM",
     ),
+    (GEMMA, lambda d: (d / "generation_config.json").unlink(), "generation_config.json is missing: copy it from them"),
+    (JANUS, lambda d: (d / "generation_config.json").write_text("{"), "generation_config.json cannot be read"),
+    (
+        QWEN3,
+        lambda d: edit(d, "generation_config.json", eos_token_id=[2, "<|im_end|>"]),
+        "generation_config.json says eos_token_id [2, '<|im_end|>'], which is no number of a token",
+    ),
+    (MISTRAL, lambda d: (d / "generation_config.json").write_text("[]"), "generation_config.json holds no config"),
+    (
+        QWEN25,
+        lambda d: (
+            edit(d, "generation_config.json", eos_token_id=None),
+            edit(
+                d,
+                "config.json",
+                text_config={**json.loads((d / "config.json").read_text())["text_config"], "eos_token_id": None},
+            ),
+            edit(d, "tokenizer_config.json", eos_token=None),
+        ),
+        "nor the tokenizer says which token ends an answer",
+    ),
+    (JANUS, lambda d: (d / "tokenizer_config.json").unlink(), "holds no tokenizer_config.json: copy it"),
+    (MISTRAL, lambda d: (d / "tokenizer_config.json").unlink(), "holds no tokenizer_config.json: copy it"),
+    (GEMMA, lambda d: edit_images(d, image_mean=None), "states no image_mean of three numbers"),
+    (JANUS, lambda d: edit_images(d, image_std=[0.5]), "states no image_std of three numbers"),
+    (QWEN3, lambda d: edit_images(d, size=None), "does not state the size that images are brought to"),
+    (QWEN25, lambda d: edit_images(d, do_normalize="yes"), "says do_normalize 'yes', not true or false"),
+    (
+        MISTRAL,
+        lambda d: edit(d / TOWER, "preprocessor_config.json", image_std=None),
+        f"{TOWER}/preprocessor_config.json states no image_std of three numbers",
+    ),
+    (
+        QWEN25,
+        lambda d: (
+            (d / "processor_config.json").unlink(),
+            (d / "preprocessor_config.json").write_text("{}"),
+        ),
+        "preprocessor_config.json states no image_mean",
+    ),
+    (QWEN25, lambda d: edit_images(d, patch_size=8), "(patches are [8, 384], not [8, 96])"),
+    (QWEN3, lambda d: edit_images(d, merge_size=1), "that the model sees as"),
+    (GEMMA, lambda d: edit_images(d, size={"height": 42, "width": 42}), "does not fit the model of its config.json ("),
+    (JANUS, lambda d: edit_images(d, size={"height": 64, "width": 64}), "does not fit the model of its config.json ("),
+    (
+        LLAVA,
+        lambda d: edit_images(d, crop_size={"height": 28, "width": 28}),
+        "does not fit the model of its config.json (",
+    ),
+    (
+        MISTRAL,
+        lambda d: edit(d / TOWER, "preprocessor_config.json", crop_size={"height": 28, "width": 28}),
+        "does not fit the model of its config.json (",
+    ),
+    (
+        MISTRAL,
+        lambda d: edit(d, "config.json", mm_vision_select_layer=-9),
+        "does not fit the model of its config.json (",
+    ),
+    (
+        GEMMA,
+        lambda d: edit(d, "processor_config.json", image_seq_length=9),
+        "(a question holds 9 tokens 5 for an image that the model sees as 4)",
+    ),
+    (
+        QWEN25,
+        lambda d: edit(d, "config.json", image_token_id=7),
+        "(a question holds 0 tokens 7 for an image that the model sees as 12)",
+    ),
+    (GEMMA, lambda d: more_words(d, 3), "counts up to token 526, and the model of its config.json has 524"),
+    (
+        JANUS,
+        lambda d: edit_tensors(d, lambda name, one: one.to(torch.int8) if "layers.1.mlp.up_proj" in name else one),
+        "holds 1 tensors of other than 16 to 64-bit floating-point numbers, such as ",
+    ),
+    (
+        QWEN25,
+        lambda d: edit(d, "config.json", model_type="qwen2_vl"),
+        "says model_type qwen2_vl, which is not that of Qwen2_5_VLForConditionalGeneration",
+    ),
+    (
+        QWEN3,
+        lambda d: edit(d, "config.json", quantization_config={"quant_method": "fp8"}),
+        "config.json describes quantised weights, which are not read: copy them/theirs there",
+    ),
     (
         MISTRAL,
         lambda d: edit(d, "config.json", hidden_size="wide"),
@@ -630,6 +751,115 @@ def test_damaged_files_are_named(
     directory = own(kind)
     damage(directory)
     assert message in refusal(directory, kind)
+
+
+def parameters(directory: Path, kind: str) -> dict[str, torch.Tensor]:
+    return dict(load(directory, kind).model.named_parameters())
+
+
+def test_the_files_that_were_checked_are_loaded_and_no_others(
+    wild: Callable[[str], Path], made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Another network's tensors, in every place where transformers might look for them first."""
+    before, directory = parameters(wild(GEMMA), GEMMA), Path(shutil.copytree(wild(GEMMA), tmp_path / "d"))
+    shutil.copy(made(GEMMA) / "model.safetensors", directory / "other.safetensors")
+    torch.save(load_file(made(GEMMA) / "model.safetensors"), directory / "pytorch_model.bin")
+    edit(directory, "config.json", transformers_weights="other.safetensors")
+    VisionLanguageModel.check_weights(directory, card_of(GEMMA))
+    after = parameters(directory, GEMMA)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_an_adapter_beside_the_weights_is_not_applied(wild: Callable[[str], Path], tmp_path: Path) -> None:
+    """Even one that cannot be loaded, which transformers would choke on, or that changes every answer."""
+    before, directory = parameters(wild(QWEN25), QWEN25), Path(shutil.copytree(wild(QWEN25), tmp_path / "d"))
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM"}
+    config["base_model_name_or_path"] = str(directory)
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    modules = {name.removesuffix(".weight"): one for name, one in before.items() if name.endswith("q_proj.weight")}
+    lora = {
+        f"base_model.model.{name}.lora_{side}.weight": torch.ones(
+            (2, one.shape[1]) if side == "A" else (one.shape[0], 2)
+        )
+        for name, one in modules.items()
+        for side in "AB"
+    }
+    save_file(lora, directory / "adapter_model.safetensors")
+    VisionLanguageModel.check_weights(directory, card_of(QWEN25))
+    after = parameters(directory, QWEN25)
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_a_tensor_that_loading_misses_is_refused(own: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even where the check beforehand said nothing: transformers would fill it in at random."""
+    directory = own(QWEN25)
+    tensors = load_file(directory / "model.safetensors")
+    name = next(name for name in tensors if name.endswith("layers.1.mlp.up_proj.weight"))
+    save_file({key: one for key, one in tensors.items() if key != name}, directory / "model.safetensors")
+    monkeypatch.setattr(adapter, "check_fit", lambda *args: None)
+    with pytest.raises(UserError, match=r"tensors 1 missing: .*layers\.1\.mlp\.up_proj\.weight \[48, 32\]"):
+        load(directory, QWEN25)
+    save_file({**tensors, name: tensors[name][:7].contiguous()}, directory / "model.safetensors")
+    with pytest.raises(UserError, match=r"1 of the wrong shape: .*up_proj\.weight \[7, 32\] instead of \[48, 32\]"):
+        load(directory, QWEN25)
+    save_file({**tensors, "surprise": torch.ones(2)}, directory / "model.safetensors")
+    with pytest.raises(UserError, match="1 unknown: surprise"):
+        load(directory, QWEN25)
+
+
+@pytest.mark.parametrize("kind", [GEMMA, MISTRAL])
+def test_weights_are_in_memory_once(own: Callable[[str], Path], kind: str) -> None:
+    """In the precision of their files they are the mapped files themselves, and those stay as they are."""
+    directory = own(kind)
+    model = load(directory, kind, "bfloat16").model
+    paths = sorted(directory.glob("*.safetensors"))
+    files = [path.read_bytes() for path in paths]
+    mapped = Path("/proc/self/maps").read_text()
+    assert all(str(path) in mapped for path in paths)
+    with torch.no_grad():
+        model.get_input_embeddings().weight.fill_(3)
+    assert files == [path.read_bytes() for path in paths]
+
+
+def test_an_end_that_generation_config_alone_names_ends_an_answer(
+    own: Callable[[str], Path], made: Callable[[str], Path]
+) -> None:
+    """As a chat model's end of turn: without it the model goes on until its room is used up."""
+    whole = load(made(GEMMA), GEMMA)
+    ids = whole.reader.tokenizer.encode(whole.write(requests(1))[0], add_special_tokens=False)
+    directory = own(GEMMA)
+    edit(directory, "generation_config.json", eos_token_id=[1, ids[1]])
+    cut = load(directory, GEMMA)
+    assert cut._ends == [1, ids[1], whole.reader.tokenizer.eos_token_id]
+    assert cut.write(requests(1)) == [whole.reader.tokenizer.decode(ids[:2]).strip()]
+
+
+def test_without_ends_of_its_own_those_of_config_json_hold(own: Callable[[str], Path]) -> None:
+    directory = own(GEMMA)
+    edit(directory, "generation_config.json", eos_token_id=None)
+    edit(directory, "config.json", eos_token_id=[1, 4])
+    model = load(directory, GEMMA)
+    assert model._ends == [1, 4]
+
+
+def test_llava_med_needs_no_generation_config(own: Callable[[str], Path]) -> None:
+    directory = own(MISTRAL)
+    assert not (directory / "generation_config.json").is_file()
+    assert load(directory, MISTRAL)._ends == [2]
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": 7}))
+    assert load(directory, MISTRAL)._ends == [7, 2]
+
+
+def test_a_grey_image_is_padded_with_one_grey(made: Callable[[str], Path]) -> None:
+    """As LLaVA-Med's own code: int(255 * mean(image_mean)) for mode L, each channel's own for RGB."""
+    reader = load(made(MISTRAL), MISTRAL).reader
+    grey = Image.new("L", (80, 40), 200)
+    squared = [reader._squared(image) for image in (grey, grey.convert("RGB"), Image.new("L", (9, 9), 5))]
+    assert [one.mode for one in squared] == ["RGB"] * 3
+    assert [one.getpixel((0, 0)) for one in squared] == [(114,) * 3, (122, 116, 104), (5,) * 3]
+    assert [one.getpixel((40, 40)) for one in squared[:2]] == [(200,) * 3] * 2
 
 
 def test_full_size_llava_med_has_the_tensors_of_its_parts() -> None:

@@ -49,6 +49,11 @@ def test_the_bundled_settings_are_complete(name: str) -> None:
         ({"extract": "section"}, 'section must be a name where extract is "section", and empty elsewhere'),
         ({"section": "findings"}, "section must be a name where"),
         ({"prompt": ""}, "prompt must be text in quotes, not empty"),
+        ({"prompt": "  \n "}, "MedGemma's report setting prompt must hold words, not white space alone"),
+        (
+            {"extract": "section", "section": " findings "},
+            "section must be a name without white space around it, not ' findings '",
+        ),
         ({"prompt": "Look. {indication}"}, "prompt may hold {instruction}, not {indication}"),
         ({"prompt_with_indication": "{indicaton}"}, "may hold {indication} and {instruction}, not {indicaton}"),
         ({"prompt_with_indication": "{instruction}"}, "prompt_with_indication must hold {indication}, or be empty"),
@@ -74,13 +79,22 @@ def test_what_is_put_into_a_prompt_is_not_read_again(instruction: str, indicatio
     )
 
 
+def test_llava_med_draws_as_its_makers_script() -> None:
+    """Which passes temperature alone, so that the 50 of `generate` holds."""
+    settings = registry.model("llava-med").settings["report"]
+    assert [settings[name] for name in ("temperature", "top_p", "top_k")] == [0.2, 1.0, 50]
+
+
 def test_an_indication_is_not_shown_where_the_card_does_not_say_so() -> None:
     assert ReportSettings.checked(stated(), "x").question("Describe it.", "Cough") == "Describe it."
 
 
 def test_the_command_line_says_it() -> None:
     run = ("run", "--task", "report", "--dry-run", "--quiet", "--model")
-    refused(bench(*run, "medgemma-4b", "--set", "max_new_tokens=5000"), "max_new_tokens must be 1 to 4096")
+    refused(bench(*run, "medgemma-4b", "--set", "max_new_tokens=5000"), "max_new_tokens must be 1 to 4092")
+    refused(bench(*run, "janus-pro-1b", "--set", "max_new_tokens=4096"), "max_new_tokens must be 1 to 4080")
+    refused(bench(*run, "llava-med", "--set", "max_new_tokens=4096"), "max_new_tokens must be 1 to 4080")
+    refused(bench(*run, "chexone", "--set", "max_new_tokens=4096"), "max_new_tokens must be 1 to 4095")
     refused(bench(*run, "medgemma-4b", "--set", "extract=box"), 'MedGemma 4B\'s report setting extract must be "all"')
     refused(bench(*run, "medgemma-4b", "--set", "beams=3"), "unknown setting 'beams'")
     cards = Path("unix-bench/baselines")

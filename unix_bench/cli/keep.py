@@ -15,7 +15,7 @@ import click
 from unix_bench.cli.group import INTERRUPTED, OFFLINE_BY_DEFAULT, main
 from unix_bench.cli.options import FOLDER, json_option, settings_from
 from unix_bench.cli.output import show_table
-from unix_bench.errors import AnswerIsNo, TooManyFailures, UserError, unknown_name
+from unix_bench.errors import AnswerIsNo, UserError, unknown_name
 
 if TYPE_CHECKING:
     from unix_bench.cards import Released
@@ -88,8 +88,9 @@ def weights_check(what: str, allow_external: bool, stated: Path | None, device: 
 def weights_fetch(context: click.Context, names: tuple[str, ...], check: bool) -> None:
     """Fetch released weights from the Hugging Face hub into UNIX_BENCH_WEIGHTS.
 
-    NAME is a model, as `list models` has it, or a judge: chexbert, bert-base-uncased, radgraph, rad-dino, ... What was
-    fetched stands in weights.lock there; for compute nodes without internet, copy the folder and --check it.
+    NAME is a model, as `list models` has it, or a judge: chexbert, bert-base-uncased, radgraph, rad-dino, ... With a
+    model come its parts, which its card takes from repositories of their own. What was fetched stands in weights.lock
+    there; for compute nodes without internet, copy the folder and --check it.
     """
     from unix_bench import fetch
 
@@ -126,7 +127,7 @@ def _leaving_at_once() -> Iterator[None]:
 
 
 def _check_weights(cards: list[Released], settings: Settings) -> None:
-    from unix_bench.fetch import standing
+    from unix_bench.fetch import pieces, standing
 
     absent, wrong = [], []
     for card in cards:
@@ -143,11 +144,13 @@ def _check_weights(cards: list[Released], settings: Settings) -> None:
         if found.others:
             click.echo(f"{card.name}: not in weights.lock, but also there: {', '.join(found.others)}")
         if not found.differing:
-            click.echo(f"{card.name}: whole, as fetched from {found.locked.hub_id} at {found.locked.commit}")
+            origins = [standing(piece, settings, read=False).locked for piece in pieces(card).values()]
+            said = ", ".join(f"{one.hub_id} at {one.commit}" for one in origins)
+            click.echo(f"{card.name}: whole, as fetched from {said}")
     if absent:
         raise UserError(f"not there: {', '.join(absent)}")
     if wrong:
-        raise TooManyFailures(f"not what weights.lock says: {', '.join(wrong)}; `weights fetch` mends that")
+        raise AnswerIsNo(f"not what weights.lock says: {', '.join(wrong)}; `weights fetch` mends that")
 
 
 @main.group()

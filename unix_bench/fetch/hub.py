@@ -6,7 +6,6 @@ where the same folder of the repository holds a `.safetensors`, which they repea
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 import shutil
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, cast
 from unix_bench.cards import Released
 from unix_bench.errors import UserError
 from unix_bench.fetch.lock import COMMIT, LOCK, Say, amount, stays_below
-from unix_bench.weights import digest_file
+from unix_bench.weights import FULL, digest_file
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
@@ -29,7 +28,6 @@ REPEATED = (".bin", ".h5", ".msgpack")
 NOTES = Path(".cache/huggingface/download")  # of the library, below a folder that it downloaded into
 # What a killed download leaves, under a name of its own that no later one goes on with.
 STRAY = re.compile(r"\.[0-9a-f]{8}\.incomplete$")
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def refuse_offline() -> None:

@@ -23,7 +23,7 @@ def released(name: str) -> Released:
     """The card of a model or judge.
 
     Raises:
-        UserError: Nothing is called so, or a model's card took a judge's name.
+        UserError: Nothing is called so, it has no weights, or a model's card took a judge's name.
     """
     models, ours = registry.models(), judges()
     if both := models.keys() & ours.keys():
@@ -31,7 +31,12 @@ def released(name: str) -> Released:
     known: dict[str, Released] = {**models, **ours}
     if name not in known:
         raise unknown_name("model or judge", name, known)
-    return known[name]
+    card = known[name]
+    if not card.weights and not pieces(card):
+        raise UserError(
+            f"'{name}' has no weights to fetch: its card names neither a folder nor a repository of the hub"
+        )
+    return card
 
 
 def pieces(card: Released) -> dict[str, Released]:

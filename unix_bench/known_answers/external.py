@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from unix_bench.cards import ModelCard, TaskCard
 from unix_bench.errors import UserError
 from unix_bench.execution import choose_device, choose_dtype
 from unix_bench.known_answers.answer import Answer
-from unix_bench.known_answers.phantom import draw
+from unix_bench.known_answers.phantom import SIDE, draw
 from unix_bench.models import ReportRequest, model_family
 from unix_bench.models.external import (
     Refused,
@@ -22,18 +23,24 @@ from unix_bench.models.external import (
     ServerError,
     expand,
     introduce,
+    needs_folder,
     picture,
     report_items,
     sent_image,
 )
+from unix_bench.reference_points import FAMILY as REFERENCE_POINT
 from unix_bench.settings import Settings
 from unix_bench.sources import find_command, find_weights
 
 Output = str | Image.Image
-Ask = Callable[[Sequence[Mapping[str, Any]]], list[Output | None]]
+Sent = dict[str, Any]
 WELL = "done"
 LEVELS = 1  # grey levels that an image may differ by where only the batch does
 PROMPTS = ("No acute cardiopulmonary process.", "Small left pleural effusion; the heart is enlarged.")
+# A model may say of one drawn chest what it says of another, but hardly of all.
+UNLIKE = ("large heart", "white left lung", "noise")
+CROPPED = (0, 0, SIDE, SIDE - 32)  # images of a run are of many sizes
+SEED = (1 << 62) + 5  # as large as a run's
 
 
 def ask_model(
@@ -52,10 +59,12 @@ def ask_model(
     Raises:
         UserError: They are not there, or the command may not be run.
     """
+    if card.family == REFERENCE_POINT:
+        raise UserError(f"'{card.name}' is a reference point and has no weights: there is nothing to check")
     family = model_family(card.family)
+    if stated is None and settings.weights is None and (not card.command or needs_folder(card)):
+        raise UserError(f"no weights of {card.title} are configured: say --weights, or set UNIX_BENCH_WEIGHTS")
     if not card.command:
-        if stated is None and settings.weights is None:
-            raise UserError(f"no weights of {card.title} are configured: say --weights, or set UNIX_BENCH_WEIGHTS")
         family.check_weights(find_weights(card, family, stated, settings), card)
         return [Answer.same("its files would load", "yes", "yes")]
     if not allow_external:
@@ -63,6 +72,7 @@ def ask_model(
             f"model '{card.name}' is run by a command that its card names: say --allow-external to allow that"
         )
     folder = find_command(card, family, stated, settings)
+    family.check_weights(folder, card)  # what is not there is no wrong answer
     device = choose_device(device)
     dtype = choose_dtype(dtype, device, deterministic=False, on_gpu=card.dtype)
     return [answer for name in card.tasks for answer in _ask_server(card, folder, registry.task(name), dtype, device)]
@@ -74,8 +84,9 @@ def _ask_server(card: ModelCard, folder: Path, task: TaskCard, dtype: str, devic
     try:
         wanted = card.settings.get(task.name, {})
         introduce(card, folder, task.kind, wanted)
-        with Server(card.title, expand(card, folder), folder, pass_on=True) as server:
-            yield Answer.same(text, WELL, WELL)
+        command = expand(card, folder)
+        with Server(card.title, command, folder, pass_on=True) as server:
+            yield Answer(text, WELL, f"{WELL}, by {command[0]}", right=True)
             text = f"{task.name}: it loads, and answers a ping"
             server.load(task.kind, wanted, dtype, device)
             yield Answer.same(text, WELL, WELL)
@@ -91,60 +102,85 @@ def _ask_server(card: ModelCard, folder: Path, task: TaskCard, dtype: str, devic
 
 
 def _ask_samples(server: Server, task: TaskCard) -> Iterator[Answer]:
-    make = _report_samples if task.kind == "report" else _prompts
-    first, second, bad = make(server, task.instruction or "")
+    """Is each sample answered for itself alone, whatever stands before and after it?"""
+    name, reports = task.name, task.kind == "report"
+    make = _report_samples if reports else _prompts
+    first, second, unlike, bad = make(server, task.instruction or "")
 
-    def ask(*items: Mapping[str, Any]) -> list[Output | None]:
+    def ask(*items: Sent) -> list[Output | None]:
         found = server.ask(task.kind, items)
-        read: Callable[[Any], Output] = (lambda item: item.text) if task.kind == "report" else _drawn(server)
-        return [None if item.error is not None else read(item) for item in found]
+        return [None if item.error is not None else item.text if reports else picture(server, item) for item in found]
 
     (alone,) = ask(first)
-    yield Answer(f"{task.name}: it answers", "an output", _shown(alone), right=bool(alone) and not _is_flat(alone))
+    yield _is_output(f"{name}: it answers", alone)
     (again,) = ask(first)
-    yield _equal(f"{task.name}: the same twice", alone, again, 0)
-    together, other = ask(first, second)
-    yield _equal(f"{task.name}: in a batch of two as alone", alone, together, LEVELS)
-    yield Answer(f"{task.name}: the other one of the batch", "an output", _shown(other), right=bool(other))
-    if task.kind == "generation":
-        (reseeded,) = ask({**first, "seed": first["seed"] + 1})
-        yield Answer(
-            f"{task.name}: another seed draws another image",
-            "another image",
-            "the same" if _distance(alone, reseeded) == 0 else "another image",
-            right=_distance(alone, reseeded) != 0,
-        )
-    outputs = ask(first, bad, second)
+    yield _as_alone(f"{name}: the same twice", [again], [alone], levels=0)
+    (beside,) = ask(second)
+    yield _is_output(f"{name}: it answers another one", beside)
+    if not reports:
+        yield _other(f"{name}: another prompt draws another image", alone, beside)
+    for third in unlike:
+        (apart,) = ask(third)
+        if apart is not None and _distance(alone, apart) > LEVELS:
+            break
+    change = "image gets another report" if reports else "seed draws another image"
+    yield _other(f"{name}: another {change}", alone, apart)
+    yield from _in_batches(name, ask, [(first, alone), (second, beside), (third, apart)], bad)
+
+
+def _in_batches(
+    name: str, ask: Callable[..., list[Output | None]], samples: Sequence[tuple[Sent, Output | None]], bad: Sent
+) -> Iterator[Answer]:
+    """Hold what comes of samples in batches against what came of each alone."""
+    first, second, third = samples
+    for text, batch in (
+        ("in a batch of two as alone", (first, second)),
+        ("in the other order as alone", (second, first)),
+        ("in a batch of three as alone", (third, first, second)),
+    ):
+        outputs = ask(*(item for item, _ in batch))
+        yield _as_alone(f"{name}: {text}", outputs, [alone for _, alone in batch])
+    outputs = ask(first[0], bad, third[0])
     given = ", ".join("error" if output is None else "output" for output in outputs)
-    yield Answer.same(f"{task.name}: a sample that cannot be done fails alone", "output, error, output", given)
+    yield Answer.same(f"{name}: a sample that cannot be done fails alone", "output, error, output", given)
+    yield _as_alone(f"{name}: beside it as alone", [outputs[0], outputs[2]], [first[1], third[1]])
 
 
-def _report_samples(server: Server, instruction: str) -> tuple[dict[str, Any], ...]:
-    """Two phantoms, and a file that is no image."""
-    requests = [
-        ReportRequest("phantom clear", draw("clear"), instruction, None),
-        ReportRequest(
-            "phantom \u2013 heart", draw("large heart"), instruction, "Dyspnoea;\n\u201cheart failure\u201d?"
-        ),
-    ]
-    first, second = report_items(server, requests)
-    bad = {**first, "id": "no image", **sent_image(server, b"no image", 2)}
-    return first, second, bad
+def _report_samples(server: Server, instruction: str) -> tuple[Sent, Sent, list[Sent], Sent]:
+    """Two phantoms, others with nothing else changed of the first but its image, and a file that is no image."""
+    clear = ReportRequest("phantom clear", draw("clear"), instruction, None, SEED)
+    told = "Dyspnoea;\n\u201cheart failure\u201d?"
+    heart = ReportRequest("phantom \u2013 heart", draw("large heart"), instruction, told, SEED)
+    others = [replace(clear, id=f"phantom {name}", image=draw(name).crop(CROPPED)) for name in UNLIKE]
+    first, second, *unlike = report_items(server, [clear, heart, *others])
+    return first, second, unlike, {**first, "id": "no image", **sent_image(server, b"no image", 2 + len(UNLIKE))}
 
 
-def _prompts(server: Server, instruction: str) -> tuple[dict[str, Any], ...]:
-    """Two prompts with seeds as large as a run's, and one that is none."""
-    first, second = ({"id": text, "prompt": text, "seed": (1 << 62) + 5} for text in PROMPTS)
-    return first, second, {"id": "no prompt", "prompt": None, "seed": 0}
+def _prompts(server: Server, instruction: str) -> tuple[Sent, Sent, list[Sent], Sent]:
+    """Two prompts, the first with another seed, and one that is none."""
+    first, second = ({"id": text, "prompt": text, "seed": SEED} for text in PROMPTS)
+    return first, second, [{**first, "id": "another seed", "seed": SEED + 1}], {**first, "id": "none", "prompt": None}
 
 
-def _drawn(server: Server) -> Callable[[Any], Output]:
-    return lambda item: picture(server, item)
+def _is_output(text: str, output: Output | None) -> Answer:
+    """Is it a text that says something, or an image of more than one grey value?"""
+    flat = isinstance(output, Image.Image) and np.ptp(np.asarray(output)) == 0
+    return Answer(text, "an output", _shown(output), right=bool(output) and not flat)
 
 
-def _equal(text: str, one: Output | None, other: Output | None, levels: int) -> Answer:
-    far = _distance(one, other)
-    return Answer(text, "equal", "equal" if far <= levels else f"not equal: {_shown(other)}", right=far <= levels)
+def _other(text: str, one: Output | None, other: Output | None) -> Answer:
+    if other is None:
+        return Answer(text, "another", _shown(other), right=False)
+    right = _distance(one, other) > LEVELS
+    return Answer(text, "another", "another" if right else f"the same: {_shown(other)}", right=right)
+
+
+def _as_alone(
+    text: str, outputs: Sequence[Output | None], alone: Sequence[Output | None], levels: int = LEVELS
+) -> Answer:
+    """Are outputs those that came of the same samples before?"""
+    wrong = [output for output, own in zip(outputs, alone, strict=True) if _distance(own, output) > levels]
+    return Answer(text, "equal", f"not equal: {_shown(wrong[0])}" if wrong else "equal", right=not wrong)
 
 
 def _distance(one: Output | None, other: Output | None) -> float:
@@ -156,11 +192,6 @@ def _distance(one: Output | None, other: Output | None) -> float:
     ):
         return float(np.abs(np.asarray(one, dtype=np.int64) - np.asarray(other, dtype=np.int64)).max())
     return 0.0 if one == other else float("inf")
-
-
-def _is_flat(output: Output | None) -> bool:
-    """Is it an image of one grey value?"""
-    return isinstance(output, Image.Image) and np.ptp(np.asarray(output)) == 0
 
 
 def _shown(output: Output | None) -> str:

@@ -7,10 +7,12 @@ Names of tensors differ from the parameters' by transformers' own rules (`langua
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from unix_bench.errors import UserError
 from unix_bench.models.plain_words import in_plain_words, quiet
@@ -19,6 +21,7 @@ from unix_bench.weights import Shapes, check_tensors
 
 # Buffers that older versions saved and newer ones compute.
 UNUSED = re.compile(r".*(rotary_emb\.inv_freq|embeddings\.position_ids)$")
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 def check_fit(model: Any, config: Any, shapes: Shapes, directory: Path) -> None:
@@ -51,11 +54,41 @@ def check_fit(model: Any, config: Any, shapes: Shapes, directory: Path) -> None:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
+    refuse_misfits(said, shapes, wanted, directory)
+
+
+def refuse_misfits(said: Mapping[str, Any], shapes: Shapes, wanted: Shapes, directory: Path) -> None:
+    """See that nothing was missing, unknown or of another shape when transformers loaded a model.
+
+    Args:
+        said: Its `output_loading_info`.
+        shapes: Of the tensors on disk, by the names they have there.
+        wanted: Of the model's own, by the names they have in memory.
+        directory: For the message.
+
+    Raises:
+        UserError: Names every tensor that was.
+    """
     expected = {name: wanted[name] for name in said["missing_keys"] if name in wanted}
     found = {name: shapes.get(name, ()) for name in sorted(said["unexpected_keys"])}
     for name, on_disk, in_memory in said["mismatched_keys"]:
         found[name], expected[name] = tuple(on_disk), tuple(in_memory)
     check_tensors(directory, found, dict(sorted(expected.items())), UNUSED)
+
+
+def check_numbers(tensors: Mapping[str, Tensor], directory: Path) -> None:
+    """See that tensors hold floating-point numbers: others are quantised weights, whose scale would be lost.
+
+    Raises:
+        UserError: One does not; names it.
+    """
+    odd = {name: tensor.dtype for name, tensor in tensors.items() if tensor.dtype not in FLOATS}
+    if odd:
+        name, dtype = next(iter(odd.items()))
+        raise UserError(
+            f"{directory} holds {len(odd)} tensors of other than 16 to 64-bit floating-point numbers, such as {name} "
+            f"({str(dtype).removeprefix('torch.')}): copy the release that is not quantised"
+        )
 
 
 def _size(shape: tuple[int, ...]) -> int:

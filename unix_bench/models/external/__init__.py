@@ -8,11 +8,12 @@ from unix_bench.models.external.adapter import (
     report_items,
     sent_image,
 )
-from unix_bench.models.external.command import check_command, expand, needs_folder
+from unix_bench.models.external.command import TEMPLATE_COMMAND, check_command, expand, needs_folder
 from unix_bench.models.external.server import Refused, Server, ServerError
 
 __all__ = [
     "TEMPLATE",
+    "TEMPLATE_COMMAND",
     "ExternalModel",
     "Refused",
     "Server",

@@ -18,7 +18,7 @@ from unix_bench.cards import ModelCard
 from unix_bench.data import UnreadableImage, open_image
 from unix_bench.errors import UserError
 from unix_bench.models.base import ImageRequest, ReportRequest
-from unix_bench.models.external.command import check_command, expand
+from unix_bench.models.external.command import TEMPLATE_COMMAND, check_command, expand
 from unix_bench.models.external.protocol import Hello, Item
 from unix_bench.models.external.server import Refused, Server, ServerError
 from unix_bench.weights import stand_in_name
@@ -97,7 +97,7 @@ class ExternalModel:
         Raises:
             UserError: The card's command is not the one that this is the layout of.
         """
-        if card.command != ["{python}", "{weights}/" + SERVER_FILE]:
+        if card.command != TEMPLATE_COMMAND:
             raise UserError(
                 f"card '{card.name}': its command is its own, so there is no stand-in for it: give its folder with "
                 "--weights, or set UNIX_BENCH_WEIGHTS"

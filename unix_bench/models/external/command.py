@@ -11,7 +11,9 @@ from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
 
 WEIGHTS, PYTHON = "{weights}", "{python}"
-OWN_PYTHON = Path(".venv/bin/python")
+OWN_ENVIRONMENT, PROGRAM = ".venv", Path("bin/python")
+# The layout that a stand-in has, and the bundled cards.
+TEMPLATE_COMMAND = [PYTHON, f"{WEIGHTS}/server.py"]
 
 
 def needs_folder(card: ModelCard) -> bool:
@@ -24,14 +26,28 @@ def expand(card: ModelCard, folder: Path) -> list[str]:
 
     `{weights}` is the folder, `{python}` the interpreter of the environment `.venv` in it, else the one that runs us.
 
+    Raises:
+        UserError: The environment is there, and no interpreter in it.
+
     >>> card = ModelCard(name="a", title="A", family="external", tasks=["report"], command=["true", "{weights}/a"])
     >>> expand(card, Path("/models/a"))
     ['true', '/models/a/a']
     """
     folder = folder.absolute()  # it runs there
-    own = folder / OWN_PYTHON
-    python = str(own) if own.exists() else sys.executable
+    python = _interpreter(folder) if any(PYTHON in word for word in card.command) else ""
     return [word.replace(WEIGHTS, str(folder)).replace(PYTHON, python) for word in card.command]
+
+
+def _interpreter(folder: Path) -> str:
+    environment = folder / OWN_ENVIRONMENT
+    python = environment / PROGRAM
+    if shutil.which(python) is not None:
+        return str(python)
+    if environment.exists() or environment.is_symlink():  # a link to nowhere too was meant to be used
+        raise UserError(
+            f"{python} is not there, or may not be run: lay the model's environment there or link it (docs/external.md)"
+        )
+    return sys.executable
 
 
 def check_command(card: ModelCard, folder: Path) -> None:

@@ -45,8 +45,9 @@ class LlmCxr:
         least = codes if kind == "generation" else 1
         if not least <= settings.max_new_tokens < limit:
             raise UserError(f"max_new_tokens must be {least} to {limit - 1} here, not {settings.max_new_tokens}")
-        if kind == "report" and IMAGE in settings.instruction:
-            raise UserError(f"instruction must not hold {IMAGE}: the image comes after it")
+        for token in (*release.vocabulary.control, *([IMAGE] if kind == "report" else [])):
+            if token in settings.instruction:
+                raise UserError(f"instruction must not hold {token!r}, which means something of its own to this model")
         return settings.model_dump()
 
     @classmethod

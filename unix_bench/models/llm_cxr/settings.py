@@ -52,6 +52,7 @@ class DrawSettings(AnswerSettings):
     attempts: Count
 
 
+GREEDY = Sampling(do_sample=False, temperature=1.0, top_k=0, top_p=1.0)
 OF_KIND: dict[str, type[AnswerSettings]] = {"report": AnswerSettings, "generation": DrawSettings}
 
 
@@ -70,6 +71,8 @@ def check_settings(kind: str, stated: Mapping[str, Any]) -> AnswerSettings:
         raise UserError(f"LLM-CXR writes reports and draws images; it has no settings for {kind}")
     all_of, one_of = f"an LLM-CXR card's settings for {kind}", f"LLM-CXR's {kind} setting"
     settings = checked_settings(OF_KIND[kind], stated, all_of, one_of)
+    if not settings.do_sample and settings.sampling != GREEDY:
+        raise UserError("with do_sample false nothing is drawn: set temperature to 1.0, top_k to 0 and top_p to 1.0")
     if isinstance(settings, DrawSettings) and not settings.do_sample and settings.attempts > 1:
         raise UserError("with do_sample false every attempt is the same: set attempts to 1")
     return settings

@@ -37,6 +37,7 @@ class Vocabulary:
         image: The three tokens of "<image>".
         first_code: How many words there are, which is the token of code 0.
         codes: How many codes there are.
+        control: What the tokens that begin and end something are spelt like.
         takes_spaces: Whether decoded text loses the spaces of `SPACED`.
     """
 
@@ -45,6 +46,7 @@ class Vocabulary:
     image: tuple[int, int, int]
     first_code: int
     codes: int
+    control: tuple[str, ...]
     takes_spaces: bool
 
     @classmethod
@@ -77,6 +79,7 @@ class Vocabulary:
             image=(split[IMAGE][0], split[IMAGE][1], split[IMAGE][2]),
             first_code=words.get_vocab_size(with_added_tokens=True),
             codes=codes,
+            control=tuple(sorted(one.content for one in words.get_added_tokens_decoder().values() if one.special)),
             takes_spaces=bool(stated.get("clean_up_tokenization_spaces", True)),
         )
 
@@ -85,7 +88,14 @@ class Vocabulary:
         return self.first_code + self.codes
 
     def about_text(self, instruction: str, text: str) -> list[int]:
-        """The prompt that asks for something about a text."""
+        """The prompt that asks for something about a text.
+
+        Raises:
+            ValueError: A text spells a token that would end the question or the answer.
+        """
+        for token in self.control:
+            if token in instruction or token in text:
+                raise ValueError(f"the question holds {token!r}, which means something of its own to this model")
         ids: list[int] = self.words.encode(PROMPT.format(instruction=instruction, input=text)).ids
         return ids
 

@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
+from torch import Tensor
 from transformers import GenerationConfig
 from transformers.generation import GenerationMixin
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError, unknown_name
 from unix_bench.models.base import ReportRequest
-from unix_bench.models.fit import check_fit
+from unix_bench.models.fit import UNUSED, check_fit, check_numbers
 from unix_bench.models.vlm.answers import answer
-from unix_bench.models.vlm.checkpoint import WEIGHTS, built_config, load_model, model_class
+from unix_bench.models.vlm.checkpoint import answer_ends, built_config, load_model, model_class, read_tensors
 from unix_bench.models.vlm.demo import DEMO_VERSION, write_demo_weights
+from unix_bench.models.vlm.geometry import check_reading, fewest_tokens
 from unix_bench.models.vlm.llava_mistral import Release
 from unix_bench.models.vlm.readers import PROCESSORS, ChatReader, Question, Reader
 from unix_bench.models.vlm.sampling import choices
 from unix_bench.models.vlm.settings import ReportSettings
-from unix_bench.released import Shards
 
 if TYPE_CHECKING:
     from unix_bench.models.base import Loadable, ReportWriter
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A release's folder, of which all is there that a run needs, and fits.
+
+    Attributes:
+        config: Of the model, as transformers reads it.
+        tensors: By the names that transformers' class has on disk, mapped from their files.
+        reader: Makes the model's inputs.
+        ends: Tokens that end an answer.
+    """
+
+    config: Any
+    tensors: Mapping[str, Tensor]
+    reader: Reader
+    ends: list[int]
 
 
 class VisionLanguageModel:
@@ -32,9 +51,8 @@ class VisionLanguageModel:
 
     demo_version = DEMO_VERSION
 
-    def __init__(self, model: Any, reader: Reader, settings: ReportSettings) -> None:
-        self.model, self.reader, self.settings = model, reader, settings
-        self._ends = _ends(model, reader)
+    def __init__(self, model: Any, reader: Reader, settings: ReportSettings, ends: list[int]) -> None:
+        self.model, self.reader, self.settings, self._ends = model, reader, settings, ends
         # Several releases sample or penalise repetition, and `generate` would fill in from theirs what ours leaves out.
         model.generation_config = GenerationConfig()
         self._last: list[tuple[ReportRequest, str]] = []
@@ -49,7 +67,7 @@ class VisionLanguageModel:
             raise UserError(f"{card.title} writes reports here; it has no settings for {kind}")
         settings = ReportSettings.checked(stated, card.title)
         config = Release(directory, card).config if Release.is_one(directory, card) else built_config(directory, card)
-        limit = config.get_text_config().max_position_embeddings
+        limit = config.get_text_config().max_position_embeddings - fewest_tokens(config)
         if settings.max_new_tokens > limit:
             raise UserError(f"max_new_tokens must be 1 to {limit} for these weights, not {settings.max_new_tokens}")
         return settings.model_dump()
@@ -58,26 +76,16 @@ class VisionLanguageModel:
     def load(cls, directory: Path, card: ModelCard, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
         _check_architecture(card)
         checked = ReportSettings.checked(settings, card.title)
-        if Release.is_one(directory, card):
-            release = Release(directory, card)
-            return cls(release.load(dtype, device), release.reader(), checked)
-        _check(directory, card)
-        reader = ChatReader.load(directory, card.architecture, checked.system)
-        config = built_config(directory, card)
-        return cls(load_model(model_class(card.architecture), config, directory, None, dtype, device), reader, checked)
+        opened = _open(directory, card, checked.system)
+        model = load_model(model_class(card.architecture), opened.config, opened.tensors, directory, dtype, device)
+        return cls(model, opened.reader, checked, opened.ends)
 
     @classmethod
     def check_weights(cls, directory: Path, card: ModelCard) -> None:
         """See from the files' headers whether `load` would work; raises as it does."""
         _check_architecture(card)
-        if Release.is_one(directory, card):
-            release = Release(directory, card)
-            release.check()
-            release.reader()
-            return
-        _check(directory, card)
         system = next((str(stated["system"]) for stated in card.settings.values() if "system" in stated), "")
-        ChatReader.load(directory, card.architecture, system)
+        _open(directory, card, system)
 
     @staticmethod
     def write_demo_weights(directory: Path, card: ModelCard) -> None:
@@ -110,7 +118,11 @@ class VisionLanguageModel:
             return []
         settings = self.settings
         questions = [
-            Question(one.image.convert("RGB"), settings.system, settings.question(one.instruction, one.indication))
+            Question(
+                one.image if one.image.mode == "L" else one.image.convert("RGB"),
+                settings.system,
+                settings.question(one.instruction, one.indication),
+            )
             for one in requests
         ]
         texts = self.ask(questions, [one.seed for one in requests])
@@ -164,26 +176,27 @@ class VisionLanguageModel:
         )
 
 
-def _ends(model: Any, reader: Reader) -> list[int]:
-    """Tokens that end an answer: those of generation_config.json or config.json, and the tokenizer's."""
-    stated = model.generation_config.eos_token_id
-    found = [stated] if isinstance(stated, int) else list(stated or [])
-    own = reader.tokenizer.eos_token_id
-    ends = list(dict.fromkeys([*found, *([] if own is None else [own])]))
-    if not ends:
-        raise UserError("neither generation_config.json nor the tokenizer says which token ends an answer: copy both")
-    return ends
-
-
 def _check_architecture(card: ModelCard) -> None:
     if card.architecture not in PROCESSORS:
         raise UserError(f"card '{card.name}': {unknown_name('architecture', card.architecture, PROCESSORS)}")
 
 
-def _check(directory: Path, card: ModelCard) -> None:
-    config = built_config(directory, card)
-    with Shards.open(directory, [WEIGHTS], card.hub_id or "its release") as shards:
-        check_fit(model_class(card.architecture), config, shards.shapes, directory)
+def _open(directory: Path, card: ModelCard, system: str) -> Opened:
+    """Look through a release's folder, in the layout of transformers or of LLaVA-Med.
+
+    Raises:
+        UserError: A file is missing or damaged, or does not fit the others.
+    """
+    model = model_class(card.architecture)
+    release = Release(directory, card) if Release.is_one(directory, card) else None
+    config = release.config if release else built_config(directory, card)
+    tensors = release.tensors() if release else read_tensors(directory, card)
+    check_fit(model, config, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, directory)
+    check_numbers({name: tensor for name, tensor in tensors.items() if not UNUSED.match(name)}, directory)
+    reader = release.reader() if release else ChatReader.load(directory, card.architecture)
+    ends = answer_ends(directory, card, reader.tokenizer, stated_apart=release is None)
+    check_reading(reader, model, config, system, directory)
+    return Opened(config, tensors, reader, ends)
 
 
 if TYPE_CHECKING:  # mypy holds the class against what the bench asks of a family

@@ -11,7 +11,7 @@ from typing import Literal
 
 Extract = Literal["all", "boxed", "section"]
 
-BOX = "\\boxed{"
+BOX, TEXT = "\\boxed{", "\\text{"
 # What reports call their parts; any of them ends the section before it. Words such as "Lungs:" do not.
 HEADINGS = (
     "answer",
@@ -32,6 +32,7 @@ HEADINGS = (
     "summary",
     "technique",
 )
+MARK = r"(?:(?:[-*+\u2022]|\d{1,2}[.)])[ \t]+)?"  # of a list
 
 
 class NoAnswer(ValueError):
@@ -61,9 +62,9 @@ def answer(text: str, extract: Extract, section: str) -> str:
 
 
 def boxed(text: str) -> str:
-    r"""What the last `\boxed{...}` holds, by matching braces; of nested ones the outer counts.
+    r"""What the last `\boxed{...}` holds that is not empty, by matching braces; of nested ones the outer counts.
 
-    A brace after a backslash is a character like any other.
+    A brace after a backslash is a character like any other; of `\text{...}` the words are taken.
 
     Raises:
         NoAnswer: There is none, or the last one is not closed.
@@ -73,10 +74,23 @@ def boxed(text: str) -> str:
         end = _closing_brace(text, start + len(BOX))
         if end is None:
             raise NoAnswer(f"its last {BOX}}} is not closed")
-        content, start = text[start + len(BOX) : end], text.find(BOX, end)
+        held, start = _words_of(text[start + len(BOX) : end]), text.find(BOX, end)
+        content = held if held.strip() or content is None else content
     if content is None:
         raise NoAnswer(f"there is no {BOX}}}")
     return content
+
+
+def _words_of(held: str) -> str:
+    r"""A box's content without the `\text{...}` around its words."""
+    start = held.find(TEXT)
+    while start >= 0:
+        end = _closing_brace(held, start + len(TEXT))
+        if end is None:
+            return held
+        held = held[:start] + held[start + len(TEXT) : end] + held[end + 1 :]
+        start = held.find(TEXT, start)
+    return held
 
 
 def _closing_brace(text: str, start: int) -> int | None:
@@ -94,10 +108,11 @@ def _closing_brace(text: str, start: int) -> int | None:
 
 
 def section_of(text: str, name: str) -> str:
-    """The last section of that name, up to the next heading of a report or the end.
+    """The last section of that name: between its tags where there are any, else up to the next heading or the end.
 
-    A heading is `FINDINGS:` in capitals anywhere, `Findings:` or `**Findings**` at the start of a line or alone on
-    it, `## Findings`, or the tag `<findings>`, whose section ends with `</findings>`.
+    Tags are `<findings>` and `</findings>`. A heading is
+    `FINDINGS:` in capitals anywhere, `Findings:` or `**Findings**` at the start of a line or alone on it, or
+    `## Findings`; a list's mark, such as `1.` or `-`, may stand before it.
 
     Raises:
         NoAnswer: There is none, or its tag is not closed.
@@ -107,13 +122,19 @@ def section_of(text: str, name: str) -> str:
     if not own:
         raise NoAnswer(f"there is no section '{name}'")
     heading = headings[own[-1]]
-    if heading["tag"]:
-        closed = re.compile(rf"</{re.escape(name)}>", re.IGNORECASE).search(text, heading.end())
-        if closed is None:
-            raise NoAnswer(f"its section <{name}> is not closed")
-        return text[heading.end() : closed.start()]
+    tagged = _between_tags(text, name)
+    if heading["tag"] and not re.search(rf"</{re.escape(name)}>", text[heading.end() :], re.IGNORECASE):
+        raise NoAnswer(f"its section <{name}> is not closed")
+    if tagged:
+        return tagged[-1]
     after = headings[own[-1] + 1 :]
     return text[heading.end() : after[0].start() if after else len(text)]
+
+
+def _between_tags(text: str, name: str) -> list[str]:
+    """What stands in each pair of tags; of an opening one that is opened again, from the last."""
+    opened = rf"<{re.escape(name)}>"
+    return re.findall(rf"{opened}((?:(?!{opened}).)*?)</{re.escape(name)}>", text, re.IGNORECASE | re.DOTALL)
 
 
 def _heading_of(names: tuple[str, ...]) -> re.Pattern[str]:
@@ -121,9 +142,9 @@ def _heading_of(names: tuple[str, ...]) -> re.Pattern[str]:
     capitals = "|".join(re.escape(name.upper()) for name in sorted(set(names), key=lambda name: (-len(name), name)))
     return re.compile(
         rf"<(?P<tag>(?i:{either}))>"
-        rf"|^[ \t]*\#{{1,6}}[ \t]+\**(?P<hash>(?i:{either}))\**[ \t]*:?\**[ \t]*$"
-        rf"|^[ \t]*\*\*(?P<bold>(?i:{either}))(?::\*\*|\*\*[ \t]*:?)"
-        rf"|^[ \t]*(?P<line>(?i:{either}))[ \t]*(?::|$)"
+        rf"|^[ \t]*{MARK}\#{{1,6}}[ \t]+\**{MARK}(?P<hash>(?i:{either}))\**[ \t]*:?\**[ \t]*$"
+        rf"|^[ \t]*{MARK}\*\*{MARK}(?P<bold>(?i:{either}))(?::\*\*|\*\*[ \t]*:?)"
+        rf"|^[ \t]*{MARK}(?P<line>(?i:{either}))[ \t]*(?::|$)"
         rf"|(?<![\w*])(?P<capitals>{capitals}):",
         re.MULTILINE,
     )

@@ -88,7 +88,7 @@ def write_tiny(directory: Path, card: ModelCard) -> None:
     with quiet():
         processor.save_pretrained(directory)
         model = _filled(model_class(card.architecture), config)
-        _teach(model, ChatReader.load(directory, card.architecture, ""), report)
+        _teach(model, ChatReader.load(directory, card.architecture), report)
         model.to(torch.bfloat16).save_pretrained(directory)
 
 

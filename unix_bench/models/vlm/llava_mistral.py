@@ -4,14 +4,13 @@ r"""LLaVA-Med v1.5 in its released layout (`model_type` llava_mistral), read as 
                                     was trained too `model.vision_tower.vision_tower.vision_model...`
     clip-vit-large-patch14-336/     configuration and preprocessing of the tower; its weights where they are not above
 
-An image is padded to a square with CLIP's mean colour where config.json says so. The conversation is
-`[INST] <image>\n... [/INST]`, and the text before and after the image is tokenised each for itself.
+An image is padded to a square with CLIP's mean colour where config.json says so; a grey one with one grey. The
+conversation is `[INST] <image>\n... [/INST]`, and the text before and after the image is tokenised each for itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,11 @@ from transformers import LlavaForConditionalGeneration as Llava
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
-from unix_bench.models.fit import UNUSED, check_fit
+from unix_bench.models.fit import UNUSED
 from unix_bench.models.plain_words import in_plain_words
-from unix_bench.models.vlm.checkpoint import WEIGHTS, load_model, read_config
-from unix_bench.models.vlm.readers import Question, refuse_special_tokens, require_any
-from unix_bench.released import CONFIG, Shards
+from unix_bench.models.vlm.checkpoint import read_config, read_tensors
+from unix_bench.models.vlm.readers import Question, check_preprocessing, refuse_special_tokens, require_any
+from unix_bench.released import CONFIG
 from unix_bench.weights import TensorFile
 
 MODEL_TYPE, ARCHITECTURE = "llava_mistral", "LlavaMistralForCausalLM"
@@ -52,14 +51,6 @@ REQUIRED = {
     "mm_use_im_patch_token": (False,),
     "image_aspect_ratio": ("pad", "square", None),
 }
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a tensor lies."""
-
-    file: TensorFile
-    key: str
 
 
 class Release:
@@ -114,32 +105,20 @@ class Release:
             vision_feature_select_strategy="default",
         )
 
-    def _places(self) -> dict[str, Place]:
-        """Name of a tensor for transformers -> where it lies; one that is not known keeps the name it has."""
-        shards = Shards.open(self.directory, [WEIGHTS], self.card.hub_id or "its release")
-        places = {_renamed(key): Place(file, key) for key, file in shards.files.items()}
-        if any(name.startswith("vision_tower.") for name in places):
-            return places
-        folder = self.directory / TOWER
-        path = next((folder / name for name in TOWER_FILES if (folder / name).is_file()), folder / TOWER_FILES[0])
-        tower = TensorFile.open(path)
-        kept = [key for key in tower.shapes if key.startswith("vision_model.") and not UNUSED.match(key)]
-        return places | {f"vision_tower.{key}": Place(tower, key) for key in kept}
-
-    def check(self) -> None:
-        """See whether `load` would work.
+    def tensors(self) -> dict[str, Tensor]:
+        """Tensors by transformers' names, mapped from their files; one that is not known keeps the name it has.
 
         Raises:
-            UserError: Tensors are missing, unknown or of another shape; all named.
+            UserError: A file is missing or damaged.
         """
-        shapes = {name: place.file.shapes[place.key] for name, place in self._places().items()}
-        check_fit(Llava, self.config, shapes, self.directory)
-
-    def load(self, dtype: str, device: str) -> Any:
-        """The model; raises as `check` does."""
-        self.check()
-        tensors = {name: place.file.read(place.key) for name, place in self._places().items() if not UNUSED.match(name)}
-        return load_model(Llava, self.config, None, tensors, dtype, device)
+        tensors = {_renamed(key): tensor for key, tensor in read_tensors(self.directory, self.card).items()}
+        if any(name.startswith("vision_tower.") for name in tensors):
+            return tensors
+        folder = self.directory / TOWER
+        path = next((folder / name for name in TOWER_FILES if (folder / name).is_file()), folder / TOWER_FILES[0])
+        with TensorFile.open(path) as tower:
+            kept = [key for key in tower.shapes if key.startswith("vision_model.") and not UNUSED.match(key)]
+            return tensors | {f"vision_tower.{key}": tower.read(key) for key in kept}
 
     def reader(self) -> LlavaMistralReader:
         """What makes the model's inputs.
@@ -147,7 +126,7 @@ class Release:
         Raises:
             UserError: The preprocessing is missing or damaged.
         """
-        require_any(self.directory / TOWER, ("preprocessor_config.json",))
+        check_preprocessing(self.directory / TOWER)
         with in_plain_words(f"the preprocessing in {self.directory / TOWER} cannot be read"):
             images = CLIPImageProcessorPil.from_pretrained(self.directory / TOWER, local_files_only=True)
         return LlavaMistralReader(self.tokenizer, images, self.config, self.stated.get("image_aspect_ratio") == "pad")
@@ -187,13 +166,15 @@ class LlavaMistralReader:
         return [self.tokenizer.bos_token_id, *chunks[0], *[self._image_id] * self._patches, *chunks[1]]
 
     def _squared(self, image: Image.Image) -> Image.Image:
-        """The image in the middle of a square; the released code moves it by a random pixel where that is not whole."""
+        """The image in the middle of a square, RGB; the released code moves it down or right by no pixel or one."""
         if not self._pad or image.width == image.height:
-            return image
-        side = max(image.size)
-        square = Image.new("RGB", (side, side), tuple(int(mean * 255) for mean in self._images.image_mean))
+            return image.convert("RGB")
+        side, means = max(image.size), self._images.image_mean
+        grey = image.mode == "L"  # which the released code does not make RGB before it is padded
+        colour = int(255 * sum(means) / len(means)) if grey else tuple(int(mean * 255) for mean in means)
+        square = Image.new("L" if grey else "RGB", (side, side), colour)
         square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
-        return square
+        return square.convert("RGB")
 
 
 def load_tokenizer(directory: Path) -> Any:
@@ -203,6 +184,7 @@ def load_tokenizer(directory: Path) -> Any:
         UserError: Its files are missing or damaged, or need a package that is not installed.
     """
     require_any(directory, ("tokenizer.json", "tokenizer.model"))
+    require_any(directory, ("tokenizer_config.json",))
     if not (directory / "tokenizer.json").is_file() and find_spec("sentencepiece") is None:
         raise UserError(f"{directory / 'tokenizer.model'} needs sentencepiece to be read: pip install sentencepiece")
     with in_plain_words(f"the tokenizer in {directory} cannot be read"):

@@ -23,6 +23,9 @@ from transformers.processing_utils import ProcessorMixin
 
 from unix_bench.errors import UserError
 from unix_bench.models.plain_words import in_plain_words
+from unix_bench.released import read_json
+
+PREPROCESSING = ("preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Question:
     """What a model is asked about an image.
 
     Attributes:
-        image: RGB.
+        image: RGB, or L where it is grey.
         system: System prompt; empty: none.
         text: The user's words.
     """
@@ -101,28 +104,25 @@ class ChatReader:
             self.tokenizer.pad_token = self.tokenizer.eos_token  # masked, whichever it is
 
     @classmethod
-    def load(cls, directory: Path, architecture: str, system: str) -> ChatReader:
+    def load(cls, directory: Path, architecture: str) -> ChatReader:
         """Read the processor's files.
 
         Args:
             directory: Of the weights.
             architecture: Class of transformers.
-            system: The system prompt that the template will have to take.
 
         Raises:
-            UserError: One is missing or damaged, or the chat template does not take such a conversation.
+            UserError: One is missing or damaged, or does not state what changes numbers.
         """
         # A release without a tokenizer gets an empty one from transformers, without a word.
         require_any(directory, ("tokenizer.json", "tokenizer.model"))
-        require_any(directory, ("preprocessor_config.json", "processor_config.json"))
+        require_any(directory, ("tokenizer_config.json",))
+        check_preprocessing(directory)
         with in_plain_words(f"the processor's files in {directory} cannot be used"):
             processor = PROCESSORS[architecture].from_pretrained(directory, backend="pil", local_files_only=True)
         if not processor.chat_template:
             raise UserError(f"{directory} holds no chat template: copy chat_template.json or chat_template.jinja there")
-        reader = cls(processor)
-        with in_plain_words(f"the chat template in {directory} does not take a system prompt, an image and a text"):
-            reader.read([Question(Image.new("RGB", (64, 64)), system, "Describe this image.")])
-        return reader
+        return cls(processor)
 
     def read(self, questions: Sequence[Question]) -> dict[str, Tensor]:
         """All that the processor returns, so that every model gets the masks and types that it needs."""
@@ -140,7 +140,7 @@ class ChatReader:
 
 
 def _conversation(question: Question) -> list[dict[str, Any]]:
-    said = [{"type": "image", "image": question.image}, {"type": "text", "text": question.text}]
+    said = [{"type": "image", "image": question.image.convert("RGB")}, {"type": "text", "text": question.text}]
     system = [{"role": "system", "content": [{"type": "text", "text": question.system}]}] if question.system else []
     return [*system, {"role": "user", "content": said}]
 
@@ -161,3 +161,29 @@ def require_any(directory: Path, names: Sequence[str]) -> None:
     """See that one of these files is there; raises `UserError` if not."""
     if not any((directory / name).is_file() for name in names):
         raise UserError(f"{directory} holds no {' and no '.join(names)}: copy it from the release")
+
+
+def check_preprocessing(directory: Path) -> None:
+    """See that the preprocessing of images states what transformers would fill in by a default of its own.
+
+    Raises:
+        UserError: The file is missing or damaged, or does not.
+    """
+    require_any(directory, PREPROCESSING)
+    path, stated = _preprocessing(directory)
+    for name in ("image_mean", "image_std"):
+        numbers = stated.get(name)
+        if not isinstance(numbers, list) or [type(number) in (int, float) for number in numbers] != [True] * 3:
+            raise UserError(f"{path} states no {name} of three numbers: copy it from the release again")
+    if stated.get("size") is None and None in (stated.get("min_pixels"), stated.get("max_pixels")):
+        raise UserError(f"{path} does not state the size that images are brought to: copy it from the release again")
+    for name, value in stated.items():
+        if name.startswith("do_") and value not in (True, False, None):
+            raise UserError(f"{path} says {name} {value!r}, not true or false: copy it from the release again")
+
+
+def _preprocessing(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """The file that transformers reads it from, and what it states: a part of the newer file, else the older file."""
+    older, newer = (directory / name for name in PREPROCESSING)
+    inner = read_json(newer, "the release").get("image_processor") if newer.is_file() else None
+    return (newer, inner) if isinstance(inner, dict) else (older, read_json(older, "the release"))

@@ -45,6 +45,8 @@ class ReportSettings(BaseModel):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("prompt must hold words, not white space alone")
         for name, allowed in (("prompt", {"instruction"}), ("prompt_with_indication", {"instruction", "indication"})):
             unknown = sorted(set(PLACE.findall(getattr(self, name))) - allowed)
             if unknown:
@@ -56,6 +58,8 @@ class ReportSettings(BaseModel):
             raise ValueError("top_p and top_k must be 1.0 and 0 where temperature is 0, since nothing is drawn")
         if bool(self.section.strip()) != (self.extract == "section"):
             raise ValueError('section must be a name where extract is "section", and empty elsewhere')
+        if self.section != self.section.strip():
+            raise ValueError(f"section must be a name without white space around it, not {self.section!r}")
         return self
 
     @classmethod
