@@ -7,8 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from unix_bench import registry
+from unix_bench.errors import UserError
 from unix_bench.plan import Plan, PredictOptions, check_plan, plan_run
 from unix_bench.records import Results, RunFolder, ShardRecord
+from unix_bench.reference_points import FAMILY as REFERENCE_POINT
 from unix_bench.run import predict
 from unix_bench.score import ScoreOptions, prepare, refuse_unused_training, score
 from unix_bench.settings import Settings
@@ -17,7 +19,11 @@ from unix_bench.settings import Settings
 def plan_all(
     wanted: Sequence[PredictOptions], scoring: ScoreOptions, settings: Settings, thorough: bool = False
 ) -> list[Plan]:
-    """Check everything before anything is run; `thorough` looks into the weights and opens every image as well."""
+    """Check everything before anything is run; `thorough` looks into the weights and opens every image as well.
+
+    Of several models the weights are looked into in any case: the last may come to its turn after days.
+    """
+    _refuse_unused_weights(wanted)
     ready = [prepare(registry.task(options.task), scoring, settings) for options in wanted]
     plans = [plan_run(options, settings) for options in wanted]
     for plan, (protocol, of_task) in zip(plans, ready, strict=True):
@@ -25,7 +31,15 @@ def plan_all(
     if thorough:
         for plan, options in zip(plans, wanted, strict=True):
             check_plan(plan, options, settings)
+    elif len(plans) > 1:  # of one alone it is the first thing that `predict` does
+        for source in {(plan.spec.model, plan.spec.weights): plan.source for plan in plans}.values():
+            source.check()
     return plans
+
+
+def _refuse_unused_weights(wanted: Sequence[PredictOptions]) -> None:
+    if wanted[0].weights and all(registry.model(options.model).family == REFERENCE_POINT for options in wanted):
+        raise UserError(f"--weights {wanted[0].weights}: reference points have no weights: leave it out")
 
 
 def benchmark(

@@ -147,6 +147,7 @@ class ModelCard(Released):
         command: What starts a model that lives in an environment of its own.
         parts: Folder below that of the weights -> another repository whose files go there, such as a LoRA's base.
         dtype: Precision on a GPU where a run states none; on a CPU it is float32.
+        gpu_batch_size: Task -> samples of a batch on a GPU where a run states none; else it is the task card's.
         parameters: How many, as published and as counted where these differ.
         trained_on: Data it was trained on, as far as its makers say.
         published: What published tables call it.
@@ -160,6 +161,7 @@ class ModelCard(Released):
     tasks: list[str] = Field(min_length=1)
     parts: dict[str, Part] = {}
     dtype: Literal["float32", "float16", "bfloat16"] = "bfloat16"
+    gpu_batch_size: dict[str, int] = {}
     parameters: str = ""
     trained_on: str = ""
     citation: str = ""

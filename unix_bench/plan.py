@@ -106,6 +106,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     eligible = eligible_studies(data, adapter, subset, options.limit)
     device = choose_device(options.device)
     dtype = choose_dtype(options.dtype, device, options.deterministic, card.dtype)
+    on_gpu = device.startswith("cuda")
     source = _source(card, task, options, data, eligible, settings)
     if source.restricted:  # what is predicted shows it, and with it the run
         data = replace(data, restricted=True)
@@ -121,7 +122,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
         seed=options.seed,
         subset=subset.tag if subset else None,
         limit=options.limit,
-        batch_size=options.batch_size or task.batch_size,
+        batch_size=options.batch_size or (on_gpu and card.gpu_batch_size.get(task.name)) or task.batch_size,
         dtype=dtype,
         device=device.partition(":")[0],
         deterministic=options.deterministic,

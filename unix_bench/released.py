@@ -45,11 +45,13 @@ class Shards:
             release: Where they come from, for messages.
 
         Raises:
-            UserError: A file is missing, damaged, a pickle where none is admitted, or holds other tensors than the
-                index says.
+            UserError: A file is missing, damaged, a pickle where none is admitted, holds other tensors than the index
+                says, or is there both whole and in shards.
         """
         for whole in (folder / name for name in names):
             index = whole.with_name(f"{whole.name}.index.json")
+            if whole.is_file() and index.is_file():  # of the libraries that load them, each would take another
+                raise UserError(f"{folder} holds both {whole.name} and {index.name}: leave only the one of {release}")
             if whole.is_file():
                 file = TensorFile.open(whole)
                 return cls(whole, dict.fromkeys(file.shapes, file))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -86,7 +87,11 @@ class ModelSource:
         weights = find_weights(card, family, stated, settings)
         identity = identify(weights, card.name, settings.cache)
         _say_what_is_unverified(card, identity)
-        return cls(card, weights, identity, family.complete_settings(weights, card, task.kind, wanted))
+        complete = family.complete_settings(weights, card, task.kind, wanted)
+        # What torch compiles for this model, another run need not compile again; workers inherit where it lies.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(settings.cache / "compiled"))
+        as_run = card.model_copy(update={"settings": {**card.settings, task.name: complete}})
+        return cls(as_run, weights, identity, complete)
 
     @classmethod
     def _find_external(
@@ -235,7 +240,7 @@ def override(stated: dict[str, Value], changes: dict[str, str]) -> dict[str, Val
     settings = dict(stated)
     for key, text in changes.items():
         if key not in settings:
-            raise unknown_name("setting", key, settings)
+            raise unknown_name("setting", key, settings) if settings else UserError(f"there is no setting '{key}' here")
         settings[key] = _parse(key, text, settings[key])
     return settings
 

@@ -5,12 +5,13 @@ This room does not know what a tensor means; the models do.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +31,31 @@ BOOKKEEPING = re.compile(r"(pytorch_lightning|lightning|lightning_fabric|omegaco
 
 STAND_IN = "unix-bench-demo.json"  # marks stand-ins in layouts that have no config.json of their own
 LISTED = 40  # more tensors than these are folded by their layer numbers when listed
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk or an account without room says
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+FLOATING = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}  # safetensors' names, torch's
+COARSE = "not of floating numbers of 16 bits or more"
+COUNTERS = re.compile(r"(.*\.)?(position_ids|relative_position_index|num_batches_tracked)$")  # whole numbers by right
+
+
+class StoredShape(tuple[int, ...]):
+    """Shape of a tensor in a file, and what its numbers are (`dtype`), as the file calls it."""
+
+    dtype: str
+
+    @classmethod
+    def of(cls, shape: Iterable[int], dtype: str) -> StoredShape:
+        """The shape of a tensor of this dtype."""
+        made = cls(shape)
+        made.dtype = dtype
+        return made
 
 
 class TensorFile:
     """The tensors of one file, `.safetensors` or a torch `.ckpt` / `.pth`, read one at a time.
 
     Attributes:
-        shapes: Shape of every tensor, by name.
+        shapes: Shape of every tensor, by name; each is a `StoredShape`.
     """
 
     def __init__(self, path: Path, shapes: dict[str, tuple[int, ...]], source: Any) -> None:
@@ -62,10 +80,11 @@ class TensorFile:
 
         try:
             source = safe_open(path, framework="pt")
-            shapes = {key: tuple(source.get_slice(key).get_shape()) for key in source.keys()}  # noqa: SIM118
+            slices = {key: source.get_slice(key) for key in source.keys()}  # noqa: SIM118
+            shapes = {key: StoredShape.of(part.get_shape(), part.get_dtype()) for key, part in slices.items()}
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} is not a whole safetensors file ({error}): copy or download it again") from error
-        return cls(path, shapes, source)
+        return cls(path, {**shapes}, source)
 
     @classmethod
     def _open_torch(cls, path: Path) -> TensorFile:
@@ -92,7 +111,8 @@ class TensorFile:
         if inner is None:
             raise UserError(f"{path} holds no state_dict")
         tensors = {key: value for key, value in inner.items() if isinstance(value, torch.Tensor)}
-        return cls(path, {key: tuple(value.shape) for key, value in tensors.items()}, tensors)
+        kinds = {key: str(value.dtype).removeprefix("torch.") for key, value in tensors.items()}
+        return cls(path, {key: StoredShape.of(value.shape, kinds[key]) for key, value in tensors.items()}, tensors)
 
     def read(self, key: str) -> Tensor:
         """The tensor called `key`, on the CPU."""
@@ -146,7 +166,8 @@ def check_tensors(
         described_by: What the model was made from, for the message.
 
     Raises:
-        UserError: Names every tensor that is missing, of another shape, or not known.
+        UserError: Names every tensor that is missing, of another shape, of whole numbers or fewer than 16 bits, or not
+            known.
     """
     missing = {key: f" {list(shape)}" for key, shape in expected.items() if key not in found}
     wrong = {
@@ -157,11 +178,36 @@ def check_tensors(
     unknown = {key: "" for key in found if key not in expected and not unused.match(key)}
     problems = [
         f"{len(keys)} {label}: {', '.join(listed(keys))}"
-        for label, keys in (("missing", missing), ("of the wrong shape", wrong), ("unknown", unknown))
+        for label, keys in (
+            ("missing", missing),
+            ("of the wrong shape", wrong),
+            (COARSE, _coarse({key: shape for key, shape in found.items() if key in expected})),
+            ("unknown", unknown),
+        )
         if keys
     ]
     if problems:
         raise UserError(f"{path} does not fit {described_by}: tensors {'; '.join(problems)}")
+
+
+def check_floating(path: Path, found: Shapes) -> None:
+    """See that a file's tensors are floating numbers of 16 bits or more, but for counters; a cast would hide it.
+
+    Raises:
+        UserError: Names every tensor that is not.
+    """
+    if coarse := _coarse(found):
+        raise UserError(
+            f"{path} has tensors of whole numbers or 8 bits: {', '.join(listed(coarse))}: copy the release itself"
+        )
+
+
+def _coarse(found: Shapes) -> dict[str, str]:
+    return {
+        key: f" {shape.dtype}"
+        for key, shape in found.items()
+        if isinstance(shape, StoredShape) and shape.dtype not in FLOATING and not COUNTERS.match(key)
+    }
 
 
 def listed(keys: Mapping[str, str]) -> list[str]:
@@ -275,5 +321,6 @@ def made_once(directory: Path, make: Callable[[Path], None]) -> Path:
                 if not directory.is_dir():  # another process was first
                     raise
     except OSError as error:
-        raise UserError(f"cannot write to {directory.parent}: {error.strerror or error}: free space there") from error
+        remedy = "free space there" if error.errno in FULL else "name a folder that can be written to"
+        raise UserError(f"cannot write to {directory.parent}: {error.strerror or error}: {remedy}") from error
     return directory

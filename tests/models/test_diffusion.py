@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import diffusers
@@ -21,6 +24,7 @@ from unix_bench.errors import UserError
 from unix_bench.models import ImageRequest
 from unix_bench.models.diffusion.adapter import DiffusionModel, place
 from unix_bench.models.diffusion.pipelines import TABLE
+from unix_bench.models.tiny import tiny_unet
 from unix_bench.weights import fill_seeded, stand_in_name
 
 NAMES = ["sd-2-1", "sd-3-5-medium", "flux-1-dev", "pixart-sigma", "sana", "lumina-2"]  # one of each class
@@ -190,6 +194,16 @@ def test_nan_is_no_image(made: Made) -> None:
         model.draw(REQUESTS[:1])
 
 
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_what_the_vae_makes_is_looked_at_before_it_is_clamped(made: Made, value: str) -> None:
+    """The clamp would make Inf a white image, which counted as a success."""
+    for name in ("sd-2-1", "sana"):
+        model = loaded(made(name), CARDS[name])
+        torch.nn.init.constant_(model.pipeline.vae.decoder.conv_out.bias, float(value))
+        with pytest.raises(ValueError, match="the model drew NaN or Inf"):
+            model.draw(REQUESTS[:1])
+
+
 @pytest.mark.parametrize("name", CARDS)
 def test_cards_and_demo_weights(made: Made, name: str, tmp_path: Path) -> None:
     card = CARDS[name]
@@ -214,9 +228,11 @@ def test_every_class_of_the_table_has_a_card_and_takes_its_arguments() -> None:
         assert asked.called <= inspect.signature(getattr(diffusers, name).__call__).parameters.keys()
 
 
-def directly(kind: Any, directory: Path, **arguments: Any) -> list[np.ndarray]:
+def directly(
+    kind: Any, directory: Path, _made: Mapping[str, Any] = MappingProxyType({}), **arguments: Any
+) -> list[np.ndarray]:
     """What a pipeline that is called as its users call it makes of the requests."""
-    pipeline = kind.from_pretrained(directory)
+    pipeline = kind.from_pretrained(directory, **_made)
     pipeline.set_progress_bar_config(disable=True)
     generators = [torch.Generator().manual_seed(request.seed) for request in REQUESTS]
     prompts = [request.prompt for request in REQUESTS]
@@ -235,6 +251,51 @@ def test_any_other_class_is_given_its_own_arguments(made: Made, tmp_path: Path) 
     expected = directly(kind, tmp_path / "pag", guidance_scale=5.0)
     for ours, theirs in zip(model.draw(REQUESTS), expected, strict=True):
         assert (pixels(ours) == theirs).all()
+
+
+def test_an_image_holds_no_watermark(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which SDXL would draw into it, where the package is installed."""
+    module = sys.modules[diffusers.StableDiffusionXLPipeline.__module__]
+    monkeypatch.setattr(module, "is_invisible_watermark_available", lambda: True)
+    base = diffusers.StableDiffusionPipeline.from_pretrained(made("sd-2-1"))
+    others = diffusers.StableDiffusion3Pipeline.from_pretrained(made("sd-3-5-medium") / "base")
+    unet = tiny_unet(64, addition_embed_type="text_time", addition_time_embed_dim=8,
+                     projection_class_embeddings_input_dim=80)  # fmt: skip
+    fill_seeded(unet, 0)
+    diffusers.StableDiffusionXLPipeline(
+        vae=base.vae, scheduler=base.scheduler, unet=unet, text_encoder=base.text_encoder, tokenizer=base.tokenizer,
+        text_encoder_2=others.text_encoder_2, tokenizer_2=others.tokenizer_2, add_watermarker=False,
+    ).save_pretrained(tmp_path / "sdxl")  # fmt: skip
+    model = loaded(tmp_path / "sdxl", CARDS["diffusers"])
+    assert model.pipeline.watermark is None
+    expected = directly(diffusers.StableDiffusionXLPipeline, tmp_path / "sdxl", _made={"add_watermarker": False},
+                        guidance_scale=5.0)  # fmt: skip
+    for ours, theirs in zip(model.draw(REQUESTS), expected, strict=True):
+        assert (pixels(ours) == theirs).all()
+
+
+def test_no_caption_is_cleaned_unasked(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The class's default is to, which would depend on packages and could not be unsaid with the generic card."""
+    monkeypatch.setattr("unix_bench.models.diffusion.settings.find_spec", lambda name: None)
+    shutil.copytree(made("pixart-sigma"), tmp_path / "alpha")
+    index = tmp_path / "alpha" / "model_index.json"
+    index.write_text(json.dumps({**json.loads(index.read_text()), "_class_name": "PixArtAlphaPipeline"}))
+    stated = CARDS["diffusers"].settings["generation"]
+    complete = DiffusionModel.complete_settings(tmp_path / "alpha", CARDS["diffusers"], "generation", stated)
+    assert (complete["clean_caption"], complete["use_resolution_binning"]) == (False, False)
+
+
+def test_eta_is_refused_where_no_noise_is_added(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made("sd-2-1"), tmp_path / "pndm")
+    index = tmp_path / "pndm" / "model_index.json"
+    index.write_text(
+        json.dumps({**json.loads(index.read_text()), "scheduler": ["diffusers", "DPMSolverMultistepScheduler"]})
+    )
+    ours = diffusers.DDIMScheduler.from_pretrained(tmp_path / "pndm" / "scheduler")
+    diffusers.DPMSolverMultistepScheduler.from_config(ours.config).save_pretrained(tmp_path / "pndm" / "scheduler")
+    assert loaded(tmp_path / "pndm", CARDS["sd-2-1"]).draw(REQUESTS[:1])
+    with pytest.raises(UserError, match="eta does nothing with DPMSolverMultistepScheduler"):
+        loaded(tmp_path / "pndm", CARDS["sd-2-1"], eta=0.5)
 
 
 def test_a_class_without_a_negative_prompt(made: Made, tmp_path: Path) -> None:
@@ -261,7 +322,8 @@ def test_a_class_without_a_negative_prompt(made: Made, tmp_path: Path) -> None:
         ("sana", {"height": 80}, "height must be a multiple of 32, not 80"),
         ("sana", {"width": True}, "width must be a whole number of pixels, not True"),
         ("sana", {"offload": "disk"}, "offload must be none, model or sequential, not 'disk'"),
-        ("sana", {"eta": float("inf")}, "eta must be a number, not inf"),
+        ("sana", {"eta": 0.0}, "complex_human_instruction: see to eta"),  # its scheduler takes none
+        ("sd-2-1", {"eta": float("inf")}, "eta must be a number, not inf"),
         ("sana", {"complex_human_instruction": "no"}, "complex_human_instruction must be true or false, not 'no'"),
         ("sana", {"max_sequence_length": 9.0}, "max_sequence_length must be a whole number, not 9.0"),
         ("sana", {"cfg_trunc_ratio": 1.0}, "complex_human_instruction: see to cfg_trunc_ratio"),
@@ -274,6 +336,22 @@ def test_a_class_without_a_negative_prompt(made: Made, tmp_path: Path) -> None:
         ("sd-2-1", {"clip_tokens": 1}, "clip_tokens must be from 2 to 77"),
         ("flux-1-dev", {"max_sequence_length": 513}, "max_sequence_length must be from 1 to 512, not 513"),
         ("diffusers", {"surprise": 1}, "guidance_rescale, clip_tokens: see to surprise"),
+        ("flux-1-dev", {"negative_prompt": "Edema."}, "negative_prompt does nothing while true_cfg_scale is 1 or less"),
+        (
+            "sd-2-1",
+            {"negative_prompt": "Edema.", "guidance_scale": 1.0},
+            "negative_prompt does nothing while guidance_scale is",
+        ),
+        ("sd-2-1", {"guidance_rescale": 0.7, "guidance_scale": 1.0}, "guidance_rescale does nothing while guidance_"),
+        ("lumina-2", {"negative_prompt": "Edema.", "guidance_scale": 0.5}, "negative_prompt does nothing while"),
+        ("sd-2-1", {"lora_scale": 0.5}, "lora_scale does nothing without a LoRA: name one, or leave it at 1"),
+        ("sd-3-5-medium", {"height": 1040}, "height must be at most 1024 for these weights, not 1040"),
+        ("lumina-2", {"width": 8208}, "width must be at most 8192 for these weights, not 8208"),
+        (
+            "lumina-2",
+            {"max_sequence_length": 512},
+            "max_sequence_length must be at most 511 for these weights, not 512",
+        ),
     ],
 )
 def test_impossible_settings(made: Made, name: str, changes: dict[str, Any], message: str) -> None:
@@ -284,8 +362,8 @@ def test_impossible_settings(made: Made, name: str, changes: dict[str, Any], mes
 
 
 def test_a_setting_left_out(made: Made) -> None:
-    stated = {key: value for key, value in CARDS["sana"].settings["generation"].items() if key != "eta"}
-    with pytest.raises(UserError, match="see to eta"):
+    stated = {key: value for key, value in CARDS["sana"].settings["generation"].items() if key != "clean_caption"}
+    with pytest.raises(UserError, match="see to clean_caption"):
         DiffusionModel.complete_settings(made("sana"), CARDS["sana"], "generation", stated)
 
 

@@ -136,6 +136,15 @@ LORA_DAMAGES: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda f: change(f, lambda t: {k: torch.zeros(2, 8) if k == FIRST else v for k, v in t.items()}),
         ["does not fit StableDiffusion3Pipeline", "size mismatch"],
     ),
+    "empty": (lambda f: save_file({}, f), ["sd3-5_medium_lora.safetensors holds no matrices, so it is no LoRA"]),
+    "numbers of no network": (
+        lambda f: change(f, lambda t: {**t, FIRST: t[FIRST] * float("nan")}),
+        [f"holds NaN or Inf in {FIRST}"],
+    ),
+    "whole numbers": (
+        lambda f: change(f, lambda t: {**t, FIRST: t[FIRST].to(torch.int8)}),
+        [f"has tensors of whole numbers or 8 bits: {FIRST} I8"],
+    ),
     "truncated": (truncate, ["sd3-5_medium_lora.safetensors is not a whole safetensors file"]),
     "missing": (lambda f: f.unlink(), ["sd3-5_medium_lora.safetensors is missing"]),
 }  # fmt: skip
@@ -153,6 +162,57 @@ def test_what_is_wrong_with_a_lora_is_said(copied: Callable[[str], Path], name: 
         for part in parts:
             assert part in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def with_lora(name: str) -> ModelCard:
+    """The card with a LoRA, in a file of any name."""
+    settings = {**CARDS[name].settings["generation"], "lora": "lora.safetensors"}
+    return CARDS[name].model_copy(update={"settings": {"generation": settings}})
+
+
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_a_lora_of_the_text_encoder(copied: Callable[[str], Path], prefix: str) -> None:
+    """As transformers names its modules now, and as diffusers' trainers have always saved them."""
+    directory, card = copied("sd-2-1"), with_lora("sd-2-1")
+    kind = diffusers.StableDiffusionPipeline
+    pipeline = kind.from_pretrained(directory)
+    torch.manual_seed(0)
+    pipeline.text_encoder.add_adapter(LoraConfig(r=3, target_modules=["q_proj", "k_proj"], init_lora_weights=False))
+    layers = get_peft_model_state_dict(pipeline.text_encoder)
+    kind.save_lora_weights(
+        directory,
+        text_encoder_lora_layers={f"{prefix}{key}": value for key, value in layers.items()},
+        weight_name="lora.safetensors",
+    )
+    DiffusionModel.check_weights(directory, card)
+    assert (drawn(directory, card) != drawn(directory, CARDS["sd-2-1"])).any()
+
+
+def kohya(directory: Path) -> dict[str, torch.Tensor]:
+    """A LoRA of the UNet as the scripts of that name save it."""
+    unet = diffusers.UNet2DConditionModel.from_pretrained(directory / "unet")
+    tensors: dict[str, torch.Tensor] = {}
+    for path, module in unet.named_modules():
+        if path.endswith(("attn1.to_q", "attn1.to_k")):
+            given, taken = module.weight.shape
+            key = f"lora_unet_{path.replace('.', '_')}"
+            tensors[f"{key}.lora_down.weight"] = torch.randn(2, taken)
+            tensors[f"{key}.lora_up.weight"] = torch.randn(given, 2)
+            tensors[f"{key}.alpha"] = torch.tensor(2.0)
+    return tensors
+
+
+def test_a_lora_in_kohyas_spelling(copied: Callable[[str], Path]) -> None:
+    directory, card = copied("sd-2-1"), with_lora("sd-2-1")
+    tensors = kohya(directory)
+    save_file(tensors, directory / "lora.safetensors")
+    DiffusionModel.check_weights(directory, card)
+    assert (drawn(directory, card) != drawn(directory, CARDS["sd-2-1"])).any()
+    first = next(key for key in tensors if "down.weight" in key)
+    save_file({**tensors, first: torch.zeros(2, 3)}, directory / "lora.safetensors")
+    with pytest.raises(UserError, match="size mismatch") as error:
+        DiffusionModel.check_weights(directory, card)
+    assert "match nothing" not in str(error.value)
 
 
 def test_many_unmatched_tensors_are_folded(copied: Callable[[str], Path]) -> None:
@@ -247,7 +307,24 @@ def _without_norm(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {key: value for key, value in tensors.items() if key != "final_layer_norm.weight"}
 
 
-INDEX = "model_index.json"
+def in_shards(folder: Path, keep: bool = False) -> Path:
+    """Save a UNet in shards; `keep`: beside the whole file. Returns the first shard."""
+    whole = (folder / WEIGHTS).read_bytes()
+    unet = diffusers.UNet2DConditionModel.from_pretrained(folder)
+    (folder / WEIGHTS).unlink()
+    unet.save_pretrained(folder, max_shard_size="40KB")
+    if keep:
+        (folder / WEIGHTS).write_bytes(whole)
+    return min(folder.glob("*-of-*.safetensors"))
+
+
+def _forget_words(directory: Path) -> None:
+    place, key = directory / "text_encoder", "embeddings.token_embedding.weight"
+    change_json(place / "config.json", vocab_size=40)
+    change(place / "model.safetensors", lambda t: {**t, key: t[key][:40].clone()})
+
+
+INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
 DAMAGES: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
     "no index": (lambda d: (d / INDEX).unlink(), ["model_index.json is missing: copy it from raman07/"]),
     "no JSON": (lambda d: (d / INDEX).write_text("{"), ["model_index.json cannot be read"]),
@@ -307,6 +384,52 @@ DAMAGES: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda d: change_json(d / "unet/config.json", norm_num_groups=3),
         ["unet/config.json describes no UNet2DConditionModel ("],
     ),
+    "whole and in shards": (
+        lambda d: in_shards(d / "unet", keep=True),
+        [f"unet holds both {WEIGHTS} and {WEIGHTS}.index.json: leave only the one of raman07/"],
+    ),
+    "a shard without a tensor": (
+        lambda d: change(in_shards(d / "unet"), lambda t: dict([*t.items()][1:])),
+        [f"unet/{WEIGHTS}.index.json does not fit its shards: 1 tensors are not where it says"],
+    ),
+    "whole numbers": (
+        lambda d: change(d / "unet" / WEIGHTS, lambda t: {**t, "conv_in.bias": t["conv_in.bias"].to(torch.int8)}),
+        ["1 not of floating numbers of 16 bits or more: conv_in.bias I8"],
+    ),
+    "8 bits": (
+        lambda d: change(
+            d / "vae" / WEIGHTS, lambda t: {k: v.to(torch.float8_e4m3fn) if "quant" in k else v for k, v in t.items()}
+        ),
+        ["4 not of floating numbers of 16 bits or more: ", "post_quant_conv.weight F8_E4M3"],
+    ),
+    "text of whole numbers": (
+        lambda d: change(d / "text_encoder/model.safetensors", lambda t: {k: v.to(torch.int64) for k, v in t.items()}),
+        ["text_encoder/model.safetensors has tensors of whole numbers or 8 bits: ", "final_layer_norm.weight I64"],
+    ),
+    "more words than embeddings": (
+        _forget_words,
+        ["tokenizer has ", " tokens and its text encoder embeddings for 40: copy both from raman07/"],
+    ),
+    "an empty scheduler": (
+        lambda d: (d / SCHEDULER).write_text("{}"),
+        ["scheduler_config.json describes None, not DDIMScheduler: copy raman07/"],
+    ),
+    "another scheduler": (
+        lambda d: change_json(d / SCHEDULER, _class_name="PNDMScheduler"),
+        ["scheduler_config.json describes PNDMScheduler, not DDIMScheduler"],
+    ),
+    "a scheduler that says too little": (
+        lambda d: change_json(d / SCHEDULER, prediction_type="gone", beta_end="gone"),
+        ["scheduler_config.json lacks beta_end, prediction_type, which would be the library's own"],
+    ),
+    "a scheduler's misspelt key": (
+        lambda d: change_json(d / SCHEDULER, timestep_spaceing="trailing"),
+        ["scheduler_config.json says timestep_spaceing, which DDIMScheduler does not know"],
+    ),
+    "what no scheduler predicts": (
+        lambda d: change_json(d / SCHEDULER, prediction_type="velocity"),
+        ["prediction_type must be one of epsilon, sample, v_prediction, not 'velocity'"],
+    ),
     "no vocabulary": (
         lambda d: (d / "tokenizer/merges.txt").unlink(),
         ["tokenizer holds no vocabulary (tokenizer.json"],
@@ -362,6 +485,51 @@ def test_the_safety_checker_is_never_loaded(copied: Callable[[str], Path]) -> No
     settings = DiffusionModel.complete_settings(directory, card, "generation", card.settings["generation"])
     model = DiffusionModel.load(directory, card, settings, "float32", "cpu")
     assert model.pipeline.safety_checker is None
+
+
+def test_files_of_early_releases(copied: Callable[[str], Path]) -> None:
+    """Stable Diffusion 1's: what they do not say could not be said then, and has been one value ever since."""
+    directory, card = copied("sd-2-1"), CARDS["sd-2-1"]
+    change_json(directory / SCHEDULER, prediction_type="epsilon")
+    expected = drawn(directory, card)
+    early = {"_diffusers_version": "0.7.0.dev0"}
+    change_json(directory / SCHEDULER, prediction_type="gone", skip_prk_steps=True, **early)
+    change_json(directory / "vae/config.json", scaling_factor="gone", **early)
+    change_json(directory / "text_encoder/config.json", max_position_embeddings="gone")
+    DiffusionModel.check_weights(directory, card)
+    assert (drawn(directory, card) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "changes", "message"),
+    [
+        ("sd-2-1", "vae/config.json", {"scaling_factor": None}, "says scaling_factor None, which is none"),
+        ("sd-2-1", "vae/config.json", {"scaling_factor": 0}, "says scaling_factor 0, which is none"),
+        ("sd-2-1", "vae/config.json", {"scaling_factor": "gone"}, "says scaling_factor None, which is none"),
+        ("sd-3-5-medium", "base/vae/config.json", {"shift_factor": None}, "says shift_factor None, which is none"),
+        ("sd-3-5-medium", "base/transformer/config.json", {"patch_size": None}, "base describes no StableDiffusion3Pi"),
+        (
+            "sd-3-5-medium",
+            "base/text_encoder_2/config.json",
+            {"max_position_embeddings": 20},
+            "clip_tokens must be from 2 to 20 for these weights, not 77",
+        ),
+    ],
+)
+def test_what_no_sample_could_be_drawn_with(
+    copied: Callable[[str], Path], name: str, file: str, changes: dict[str, Any], message: str
+) -> None:
+    directory, card = copied(name), CARDS[name]
+    change_json(directory / file, **changes)
+    with pytest.raises(UserError, match=message):
+        DiffusionModel.complete_settings(directory, card, "generation", card.settings["generation"])
+
+
+def test_a_schedule_of_flow_says_its_shift(copied: Callable[[str], Path]) -> None:
+    directory = copied("sd-3-5-medium")
+    change_json(directory / "base" / SCHEDULER, shift="gone")
+    with pytest.raises(UserError, match=r"scheduler_config\.json lacks shift, which would be the library's own"):
+        DiffusionModel.check_weights(directory, CARDS["sd-3-5-medium"])
 
 
 def test_luminas_vae_of_another_stride(copied: Callable[[str], Path]) -> None:

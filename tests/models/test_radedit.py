@@ -99,6 +99,25 @@ def test_drawn_as_diffusers_pipeline_draws(made: Path, changes: dict[str, Any]) 
     assert np.abs(pixels(drawn[0]) - pixels(drawn[1])).max() > 20
 
 
+def test_latents_and_what_is_made_of_them_are_the_pipelines(made: Path) -> None:
+    """Grey levels of a random VAE hide the last step's size and the latents' scale; before rounding both show."""
+    pipeline, model = published_pipeline(made), loaded(made)
+    prompts = [request.prompt for request in REQUESTS]
+
+    def theirs(output_type: str) -> torch.Tensor:
+        generators = [torch.Generator().manual_seed(request.seed) for request in REQUESTS]
+        return pipeline(
+            prompts, num_inference_steps=4, guidance_scale=3.0, height=64, width=64, generator=generators,
+            output_type=output_type,
+        ).images  # fmt: skip
+
+    with torch.inference_mode():
+        latents = model.latents(model.read(prompts), model.noise(REQUESTS))
+        decoded = torch.stack([model._decoded(latent) for latent in latents])
+    assert torch.allclose(latents, theirs("latent"), rtol=0, atol=1e-5)
+    assert torch.allclose((decoded / 2 + 0.5).clamp(0, 1), theirs("pt"), rtol=0, atol=2e-5)
+
+
 def test_every_setting_and_the_prompt_matter(made: Path) -> None:
     plain = pixels(loaded(made).draw(REQUESTS[:1])[0])
     same_seed = [ImageRequest("a", "Cardiomegaly.", REQUESTS[0].seed)]
@@ -170,6 +189,10 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:20_000])
 
 
+def cut_lines(path: Path) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:-100]) + "\n")
+
+
 def _lose_and_add(tensors: dict[str, torch.Tensor]) -> None:
     del tensors["conv_in.bias"]
     tensors["surprise"] = torch.zeros(1)
@@ -211,11 +234,28 @@ BROKEN: Mapping[str, tuple[Callable[[Path], object], list[str]]] = {
     "text truncated": (lambda d: truncate(d / "text_encoder/pytorch_model.bin"), ["pytorch_model.bin"]),
     "no network": (
         lambda d: change_config(d / "unet/config.json", norm_num_groups=3),
-        ["unet/config.json describes no network (", "copy that of microsoft/radedit"],
+        ["unet/config.json describes no UNet2DConditionModel (", "copy microsoft/radedit there again"],
     ),
     "no configuration": (
         lambda d: (d / "vae/config.json").write_text('{"_class_name": "AutoencoderKL"}'),
-        ["lacks or garbles 'latent_channels'"],
+        ["vae/config.json says block_out_channels None: copy stabilityai/sdxl-vae there again"],
+    ),
+    "a number that is none": (
+        lambda d: change_config(d / "unet/config.json", cross_attention_dim="32"),
+        ["unet/config.json says cross_attention_dim '32', not a whole number from 1: copy it again"],
+    ),
+    "no scale": (
+        lambda d: change_config(d / "vae/config.json", scaling_factor=None),
+        ["vae/config.json says scaling_factor None, not a number above 0: copy it again"],
+    ),
+    "a scale of 0": (lambda d: change_config(d / "vae/config.json", scaling_factor=0), ["says scaling_factor 0, not"]),
+    "a cut vocabulary": (
+        lambda d: cut_lines(d / "text_encoder/vocab.txt"),
+        ["text_encoder has a vocabulary of ", " words and the text model embeddings for "],
+    ),
+    "whole numbers": (
+        lambda d: change_tensors(d / "unet", lambda t: t.update({"conv_in.bias": t["conv_in.bias"].to(torch.int8)})),
+        ["1 not of floating numbers of 16 bits or more: conv_in.bias I8"],
     ),
     "another VAE": (
         lambda d: change_config(d / "vae/config.json", latent_channels=16),
@@ -256,7 +296,8 @@ def test_what_is_broken_is_said(copied: Path, name: str) -> None:
         ({"guidance_scale": float("nan")}, "guidance_scale must be a number of 1 or more, not nan"),
         ({"size": 60}, "size must be a multiple of 8 for these weights, not 60"),
         ({"size": True}, "size must be a whole number of pixels, not True"),
-        ({"max_tokens": 129}, "max_tokens must be at most 128 for these weights"),
+        ({"max_tokens": 129}, "max_tokens must be from 2 to 128 for these weights, not 129"),
+        ({"guidance_scale": 1.0, "negative_prompt": "x"}, "negative_prompt does nothing at guidance_scale=1"),
         ({"negative_prompt": 1}, "negative_prompt must be a text, not 1"),
         ({"sampler": "ddpm"}, "steps, guidance_scale, size, max_tokens, negative_prompt: see to sampler"),
     ],

@@ -173,4 +173,20 @@ def test_the_file_stays_in_its_folder(folder: Path, tmp_path: Path) -> None:
     place = reports(tmp_path / "theirs", ["study-0"])
     words = ("run", "--model", "recorded", "--weights", place, "--task", "report", "--data", folder)
     refused(bench(*words, "--set", "file=../report.jsonl"), "file must be the name of a file in the folder")
+    refused(bench(*words, "--set", "file="), "file must be the name of a file in the folder, not ''")
     refused(bench(*words, "--set", "path=x"), "unknown setting 'path'")
+
+
+def test_a_card_without_its_setting(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused where it is used, and listed among the others."""
+    (tmp_path / "weights").mkdir()
+    place = reports(tmp_path / "weights" / "mine", ["study-0"]).parent
+    cards = Path("unix-bench/baselines")
+    cards.mkdir(parents=True)
+    (cards / "mine.toml").write_text(
+        'name = "mine"\ntitle = "Mine"\nfamily = "recorded"\ntasks = ["report"]\nweights = "mine"\n[settings.report]\n'
+    )
+    monkeypatch.setenv("UNIX_BENCH_WEIGHTS", str(place))
+    rows = {row["model"]: row for row in json.loads(bench("list", "models", "--json").stdout)}
+    assert "card 'mine': file must be the name of a file in the folder, not None" in rows["mine"]["weights"]
+    refused(bench("run", "--model", "mine", "--task", "report", "--data", folder), "its one setting for report is file")

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from unix_bench.data import DEMO, read_folder
 from unix_bench.models.unix import UniX, answering, drawing
 from unix_bench.models.unix.answering import write_answers
-from unix_bench.models.unix.cost import image_flops, images_at_once, report_flops
+from unix_bench.models.unix.cost import even_parts, image_flops, images_at_once, report_flops
 from unix_bench.models.unix.flow import SamplerSettings, time_grid
 from unix_bench.models.unix.preprocess import prepare_image
 from unix_bench.models.unix.replay import WARM_UP
@@ -161,6 +161,8 @@ def test_few_images_at_once_are_the_same(model: UniX, monkeypatch: pytest.Monkey
     cpu = torch.device("cpu")
     assert images_at_once(model.config, 10**9, 5, torch.float32, cpu) == 1
     assert images_at_once(model.config, 24, 5, torch.float32, cpu) > 8
+    assert even_parts(8, 3) == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert even_parts(0, 3) == []
 
 
 def counting() -> FlopCounterMode:

@@ -99,7 +99,6 @@ def test_sections_come_back_apart(bodies: list[str], names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "extract", "section", "reason"),
     [
-        ("  \n", "all", "", "the model wrote nothing"),
         ("Secret text.", "boxed", "", r"there is no \boxed{}"),
         (r"Secret \boxed{ }", "boxed", "", "is empty"),
         ("Secret FINDINGS: IMPRESSION: x", "section", "findings", "is empty"),

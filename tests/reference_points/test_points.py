@@ -237,7 +237,8 @@ def test_the_nearest_prompt_has_the_image(folder: Path, training: Path) -> None:
 @pytest.mark.parametrize("task", ["report", "generation"])
 def test_no_neighbour_without_a_training_set(folder: Path, task: str) -> None:
     said = bench("run", "--model", "nearest-neighbour", "--task", task, "--data", folder)
-    refused(said, "'nearest-neighbour' answers from a training set, and none is configured", "UNIX_BENCH_TRAINING_DATA")
+    ways = ("with --training-data, in UNIX_BENCH_TRAINING_DATA, or as `training_data` in unix-bench.toml",)
+    refused(said, "'nearest-neighbour' answers from a training set, and none is configured", *ways)
 
 
 def test_the_test_set_is_no_training_set(folder: Path) -> None:
@@ -265,6 +266,11 @@ def test_a_training_set_without_reports(folder: Path, training: Path, monkeypatc
 )
 def test_what_is_wrong_is_said(folder: Path, words: tuple[str, ...], message: str) -> None:
     refused(bench("run", *words, "--task", "generation", "--data", folder), message)
+
+
+def test_a_point_without_settings(folder: Path) -> None:
+    said = bench("run", "--model", "real", "--task", "report", "--data", folder, "--set", "text=x")
+    refused(said, "'real' has no settings for report: leave out --set text")
 
 
 def test_a_card_of_a_users_own(folder: Path) -> None:

@@ -67,7 +67,7 @@ class Recorded:
         if not any(directory.glob("*.jsonl")):
             raise UserError(f"{directory} holds no predictions: {_how(card)}")
         for settings in card.settings.values():
-            file = _path(directory, settings["file"], card)
+            file = _path(directory, settings.get("file"), card)
             if file.is_file():
                 _read(file, card)
 
@@ -105,7 +105,7 @@ class Recorded:
 
 def _path(directory: Path, stated: object, card: ModelCard) -> Path:
     """The file of a folder that a setting names: one of its own, since an image's path is relative to it."""
-    if not isinstance(stated, str) or Path(stated).name != stated:
+    if not isinstance(stated, str) or not stated or Path(stated).name != stated:
         raise UserError(f"card '{card.name}': file must be the name of a file in the folder, not {stated!r}")
     return directory / stated
 
@@ -130,7 +130,7 @@ def _see(line: Line, kind: str, folder: Path) -> None:
 
 
 def _how(card: ModelCard) -> str:
-    files = " or ".join(str(settings["file"]) for settings in card.settings.values())
+    files = " or ".join(str(settings.get("file", "the file of its settings")) for settings in card.settings.values())
     return f"give --weights FOLDER that holds {files}, a line for each study as `score --predictions` takes them"
 
 

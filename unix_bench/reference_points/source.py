@@ -87,7 +87,10 @@ class ReferenceSource:
         Raises:
             UserError: A setting does not fit, or what the point needs is not there or too little.
         """
-        stated = check_settings(card, task.kind, override(card.settings.get(task.name, {}), overrides))
+        own = card.settings.get(task.name, {})
+        if overrides and not own:
+            raise UserError(f"'{card.name}' has no settings for {task.name}: leave out --set {next(iter(overrides))}")
+        stated = check_settings(card, task.kind, override(own, overrides))
         point = card.architecture
         training = None
         if point == "nearest-neighbour" or stated.get("images") in ("auto", "training"):

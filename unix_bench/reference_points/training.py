@@ -17,7 +17,10 @@ from unix_bench.protocols.generation import Training
 from unix_bench.settings import PREFIX, Settings
 from unix_bench.weights import digest_file
 
-HOW = f"name a data set or folder of training studies in {PREFIX}TRAINING_DATA, or `training_data` in unix-bench.toml"
+HOW = (
+    f"name a data set or folder of training studies with --training-data, in {PREFIX}TRAINING_DATA, or as "
+    "`training_data` in unix-bench.toml"
+)
 
 
 @dataclass(frozen=True)

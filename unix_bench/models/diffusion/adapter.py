@@ -10,18 +10,23 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
 from unix_bench.models.base import ImageRequest
+from unix_bench.models.diffusion.bounds import check_bounds
 from unix_bench.models.diffusion.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.diffusion.folder import PipelineFolder, silent
 from unix_bench.models.diffusion.lora import put_on
 from unix_bench.models.diffusion.pipelines import CLIP, Asked
 from unix_bench.models.diffusion.settings import EXTRA, Settings
+from unix_bench.models.plain_words import in_plain_words
 
 if TYPE_CHECKING:
     from unix_bench.models.base import ImageDrawer, Loadable
+
+NOT_FINITE = "the model drew NaN or Inf"
 
 
 class DiffusionModel:
@@ -45,7 +50,8 @@ class DiffusionModel:
         folder = PipelineFolder.read(directory, card)
         asked = Asked.of(folder.name)
         settings = Settings.checked(stated, asked, card.title, complete=bool(card.architecture))
-        _fit(settings, asked, folder)
+        with in_plain_words(f"{folder.folder} describes no {folder.name}", f"copy {folder.release} there again"):
+            check_bounds(settings, asked, folder)
         return settings.dump()
 
     @classmethod
@@ -68,15 +74,16 @@ class DiffusionModel:
         if draw.attention_slicing:
             pipeline.enable_attention_slicing("auto")
         place(pipeline, draw.offload, device)
+        watch(pipeline)
         return cls(pipeline, asked, checked)
 
     @classmethod
     def check_weights(cls, directory: Path, card: ModelCard) -> None:
         """See whether `load` would work; of the pipeline's weights only the headers are read. Raises as it does."""
         folder = PipelineFolder.read(directory, card)
-        networks = folder.check()
+        parts = folder.check()
         if lora := str(card.settings.get("generation", {}).get("lora", "")):
-            put_on(folder.empty(networks), directory / lora, scale=1.0)
+            put_on(folder.empty(parts), directory / lora, scale=1.0)
 
     @staticmethod
     def write_demo_weights(directory: Path, card: ModelCard) -> None:
@@ -87,7 +94,7 @@ class DiffusionModel:
         """One RGB image a request. A sample's own seed makes its noise, whatever batch it is in.
 
         Raises:
-            ValueError: The model drew NaN, or an image of another size.
+            ValueError: The model drew NaN or Inf, or an image of another size.
         """
         if not requests:
             return []
@@ -103,7 +110,7 @@ class DiffusionModel:
         if pixels.shape[:2] != asked:
             raise ValueError(f"the pipeline drew {pixels.shape[:2]} pixels, not {asked}")
         if not np.isfinite(pixels).all():
-            raise ValueError("the model drew NaN")
+            raise ValueError(NOT_FINITE)
         return Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
@@ -136,24 +143,25 @@ def _limit_clip(pipeline: Any, settings: Settings) -> None:
         pipeline.tokenizer_max_length = settings.own[CLIP]
 
 
-def _fit(settings: Settings, asked: Asked, folder: PipelineFolder) -> None:
-    """Compare settings with what configurations say.
+def watch(pipeline: Any) -> None:
+    """Let a pipeline's VAE stop at NaN and Inf: in the image they would be clamped to black and white.
 
-    Raises:
-        UserError: They do not fit.
+    Args:
+        pipeline: Of diffusers; whatever decodes latents in it, under whichever name.
     """
-    positions = folder.config("text_encoder").get("max_position_embeddings", 0)
-    if CLIP in settings.own and not 2 <= int(settings.own[CLIP]) <= positions:
-        raise UserError(f"{CLIP} must be from 2 to {positions} for these weights, not {settings.own[CLIP]}")
-    stride = 2 ** (len(folder.config("vae").get("block_out_channels", [])) - 1)
-    if asked.stride not in (None, stride):
-        raise UserError(
-            f"{folder.folder}/vae has {stride} pixels a latent where {folder.name} counts on {asked.stride}: images "
-            "would have another size than asked for; copy the VAE of its own release"
-        )
-    network = next((part.kind for part in folder.parts if part.name in ("unet", "transformer")), None)
-    if settings.draw.attention_slicing and not hasattr(network, "set_attention_slice"):
-        raise UserError(f"attention_slicing does nothing in {folder.name}: --set attention_slicing=false")
+    for part in pipeline.components.values():
+        if isinstance(part, nn.Module) and hasattr(part, "decode"):
+            part.decode = _finite(part.decode)
+
+
+def _finite(decode: Any) -> Any:
+    def decoded(*latents: Any, **options: Any) -> Any:
+        found = decode(*latents, **options)
+        if not torch.isfinite(found[0]).all():
+            raise ValueError(NOT_FINITE)
+        return found
+
+    return decoded
 
 
 if TYPE_CHECKING:  # mypy holds the class against what the bench asks of a family

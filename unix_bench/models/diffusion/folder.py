@@ -13,7 +13,6 @@ Only headers of weights are read here. Pickles are not read at all, nor is any c
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,19 +29,23 @@ from torch import nn
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
 from unix_bench.models.diffusion.pipelines import pipeline_class
+from unix_bench.models.diffusion.scheduler import check_scheduler
 from unix_bench.models.diffusion.settings import EXTRA
 from unix_bench.models.fit import check_fit
+from unix_bench.models.networks import check_network
 from unix_bench.models.plain_words import in_plain_words, quiet
 from unix_bench.released import CONFIG, Shards, read_json
-from unix_bench.weights import check_tensors
+from unix_bench.weights import check_floating
 
 INDEX = "model_index.json"
 LIBRARIES = {"diffusers": diffusers, "transformers": transformers}
 # The judge of what may be shown and what it looks through: never loaded, so that no image is blacked out.
 SAFETY = {"safety_checker": None, "feature_extractor": None}
 UNSAFE = {"requires_safety_checker": False}
-WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
-SCHEDULER, PREPROCESSOR = "scheduler_config.json", "preprocessor_config.json"
+# Drawn into the image if its package is installed, and then seen by every metric.
+WATERMARK = {"add_watermarker": False}
+TEXT_WEIGHTS = "model.safetensors"
+PREPROCESSOR = "preprocessor_config.json"
 VOCABULARIES = (
     ("tokenizer.json",),
     ("vocab.json", "merges.txt"),
@@ -51,7 +54,6 @@ VOCABULARIES = (
     ("tokenizer.model",),
 )
 READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # of a .model
-NOTHING = re.compile(r"(?!)")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,6 @@ class PipelineFolder:
         release: Where it comes from, for messages.
         name: Class of the pipeline.
         parts: All that are loaded, in the index's order.
-        options: What the index says beside parts, such as a default of the class's constructor.
     """
 
     folder: Path
@@ -126,22 +127,41 @@ class PipelineFolder:
 
     @cached_property
     def switched_off(self) -> dict[str, Any]:
-        """Arguments that keep the safety checker out, of a class that has one."""
+        """Arguments that keep the safety checker and the watermark out, of a class that has them."""
         taken = inspect.signature(self.kind.__init__).parameters
-        return {key: value for key, value in (SAFETY | UNSAFE).items() if "safety_checker" in taken and key in taken}
+        unwanted = WATERMARK | (SAFETY | UNSAFE if "safety_checker" in taken else {})
+        return {key: value for key, value in unwanted.items() if key in taken}
 
     def config(self, name: str) -> dict[str, Any]:
         """What config.json of a part says; nothing for a part that is not there."""
         held = any(part.name == name for part in self.parts)
         return read_json(self.folder / name / CONFIG, self.release) if held else {}
 
+    def built_config(self, part: Part) -> Any:
+        """Configuration of a part of transformers as its class completes it.
+
+        Raises:
+            UserError: It is missing or damaged.
+        """
+        place = self.folder / part.name
+        read_json(place / CONFIG, self.release)
+        with (
+            in_plain_words(f"{place / CONFIG} describes no {part.kind.__name__}", f"copy {self.release} there again"),
+            quiet(),
+        ):
+            return part.kind.config_class.from_pretrained(place, local_files_only=True)
+
     def check(self) -> dict[str, Any]:
-        """See that every part's files are there, whole, and fit; returns the networks by name, without their weights.
+        """See that every part's files are there, whole, and fit; returns the parts by name, networks without weights.
 
         Raises:
             UserError: Names the file, and every tensor that is missing, unknown or of another shape.
         """
-        return {part.name: network for part in self.parts if (network := self._check_part(part)) is not None}
+        parts = {part.name: self._check_part(part) for part in self.parts}
+        for name, part in parts.items():
+            if isinstance(part, transformers.PreTrainedTokenizerBase):
+                self._check_tokens(name, part, parts.get(name.replace("tokenizer", "text_encoder")))
+        return parts
 
     def load(self, dtype: torch.dtype) -> Any:
         """The pipeline with its weights, on the CPU. `check` comes first: the library fills in what is missing.
@@ -159,24 +179,12 @@ class PipelineFolder:
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
 
-    def empty(self, networks: Mapping[str, Any]) -> Any:
-        """The pipeline around networks without weights, to ask what would go where.
-
-        Raises:
-            UserError: Its other parts cannot be read.
-        """
-        with (
-            in_plain_words(f"{self.folder} cannot be loaded as {self.name}", f"copy {self.release} there again"),
-            silent(),
-        ):
-            others = {
-                part.name: part.kind.from_pretrained(self.folder / part.name, local_files_only=True)
-                for part in self.parts
-                if not part.network
-            }
-            taken = inspect.signature(self.kind.__init__).parameters
-            absent = {key: None for key in self._expected(taken) if key not in others and key not in networks}
-            return self.kind(**{**absent, **others, **networks, **self.switched_off})
+    def empty(self, parts: Mapping[str, Any]) -> Any:
+        """The pipeline around parts as `check` returns them, to ask what would go where."""
+        taken = inspect.signature(self.kind.__init__).parameters
+        absent = {key: None for key in self._expected(taken) if key not in parts}
+        with silent():
+            return self.kind(**{**absent, **parts, **self.switched_off})
 
     def _expected(self, taken: Mapping[str, inspect.Parameter]) -> list[str]:
         """Parts of the class: what its constructor takes without saying otherwise, and its optional ones."""
@@ -192,9 +200,10 @@ class PipelineFolder:
     def _check_part(self, part: Part) -> Any:
         place = self.folder / part.name
         if part.network:
-            return self._check_network(part)
-        if hasattr(part.kind, "load_config"):  # a scheduler
-            read_json(place / SCHEDULER, self.release)
+            diffused = part.library == "diffusers"
+            return check_network(place, part.kind, self.release) if diffused else self._check_text_network(part)
+        if hasattr(part.kind, "load_config"):
+            check_scheduler(place, part.kind, self.release)
         elif issubclass(part.kind, transformers.PreTrainedTokenizerBase):
             _check_vocabulary(place, self.release)
         else:
@@ -203,29 +212,31 @@ class PipelineFolder:
             in_plain_words(f"{place} cannot be read as {part.kind.__name__}", f"copy {self.release} there again"),
             silent(),
         ):
-            part.kind.from_pretrained(place, local_files_only=True)
-        return None
+            return part.kind.from_pretrained(place, local_files_only=True)
 
-    def _check_network(self, part: Part) -> Any:
-        place = self.folder / part.name
-        stated = read_json(place / CONFIG, self.release)
-        if part.library == "diffusers" and stated.get("_class_name") != part.kind.__name__:
-            raise UserError(
-                f"{place / CONFIG} describes {stated.get('_class_name')}, not {part.kind.__name__}: "
-                f"copy {self.release} to {self.folder}"
-            )
+    def _check_text_network(self, part: Part) -> Any:
+        place, config = self.folder / part.name, self.built_config(part)
         with (
             in_plain_words(f"{place / CONFIG} describes no {part.kind.__name__}", f"copy {self.release} there again"),
             torch.device("meta"),
         ):
-            config = None if part.library == "diffusers" else _quietly_read(part.kind.config_class, place)
-            network = part.kind.from_config(stated) if config is None else part.kind(config)
-        with Shards.open(place, [WEIGHTS[part.library]], self.release) as shards:
-            if config is None:
-                _check_names(network, shards.shapes, place)
-            else:
-                check_fit(part.kind, config, shards.shapes, place)
+            network = part.kind(config)
+        with Shards.open(place, [TEXT_WEIGHTS], self.release) as shards:
+            check_fit(part.kind, config, shards.shapes, place)
+            check_floating(shards.path, shards.shapes)
         return network
+
+    def _check_tokens(self, name: str, tokenizer: Any, encoder: Any) -> None:
+        """Raise `UserError` if a vocabulary has tokens that its text encoder has no embedding for.
+
+        What the library adds to it of its own accord, such as Gemma's <mask>, does not count.
+        """
+        rows = getattr(getattr(encoder, "config", None), "vocab_size", None)
+        if isinstance(rows, int) and tokenizer.vocab_size > rows:
+            raise UserError(
+                f"{self.folder / name} has {tokenizer.vocab_size} tokens and its text encoder embeddings for {rows}: "
+                f"copy both from {self.release}"
+            )
 
 
 def _part(folder: Path, name: str, entry: list[Any]) -> Part:
@@ -258,20 +269,6 @@ def _installed(module: str) -> bool:
         return find_spec(module) is not None
     except ModuleNotFoundError:  # of the package that it would be in
         return False
-
-
-def _quietly_read(kind: Any, place: Path) -> Any:
-    with quiet():
-        return kind.from_pretrained(place, local_files_only=True)
-
-
-def _check_names(network: Any, shapes: Mapping[str, tuple[int, ...]], place: Path) -> None:
-    """Compare a file's tensors with those of a network of diffusers, which also reads its own earlier names."""
-    found = dict(shapes)
-    network._fix_state_dict_keys_on_load(found)
-    ignored = getattr(network, "_keys_to_ignore_on_load_unexpected", None) or []
-    unused = re.compile("|".join(f".*{pattern}" for pattern in ignored)) if ignored else NOTHING
-    check_tensors(place, found, {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}, unused)
 
 
 @contextmanager

@@ -7,18 +7,17 @@ did place is compared with what the file holds, tensor by tensor.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from unix_bench.errors import UserError
 from unix_bench.models.diffusion.folder import silent
 from unix_bench.models.diffusion.settings import EXTRA
-from unix_bench.weights import TensorFile
-from unix_bench.weights import listed as listed
+from unix_bench.weights import TensorFile, check_floating, listed
 
 ADAPTER = "card"  # its name in the pipeline
 # Earlier spellings of the two matrices -> peft's, which the library itself turns them into.
@@ -28,6 +27,8 @@ SPELLINGS = (
     (re.compile(r"\.(?:lora|lora_linear_layer)\.down\."), ".lora_A."),
     (re.compile(r"\.(?:lora|lora_linear_layer)\.up\."), ".lora_B."),
 )
+# CLIP's text model is wrapped in some classes and versions of transformers; the library finds its place in either.
+WRAPPED = re.compile(r"^(text_encoder\w*)\.text_model\.")
 
 
 def put_on(pipeline: Any, file: Path, scale: float) -> None:
@@ -39,23 +40,34 @@ def put_on(pipeline: Any, file: Path, scale: float) -> None:
         scale: What its changes are multiplied by.
 
     Raises:
-        UserError: It is missing or damaged, peft is not installed, or some of its tensors match nothing; all named.
+        UserError: It is missing, damaged or empty, peft is not installed, or some of its tensors match nothing; all
+            named.
     """
     if find_spec("peft") is None:
         raise UserError(f"a LoRA ({file.name}) needs peft, which is not installed: {EXTRA}")
     if not hasattr(pipeline, "load_lora_weights"):
         raise UserError(f"{type(pipeline).__name__} takes no LoRA: leave the setting lora empty")
-    with TensorFile.open(file) as opened:
-        stored = opened.shapes
+    _check_numbers(file)
+    told: set[str] = set()
     with silent():
         try:
             told = _spelt(pipeline, file)
             pipeline.load_lora_weights(file.parent, weight_name=file.name, adapter_name=ADAPTER, local_files_only=True)
         except Exception as error:  # what the library and peft raise over a file has no common class
-            raise _does_not_fit(pipeline, file, stored, str(error)) from error
-        placed = _placed(pipeline)
-        _compare(pipeline, file, told, placed)
+            raise _does_not_fit(pipeline, file, told, str(error)) from error
+        _compare(pipeline, file, told, _placed(pipeline))
         pipeline.set_adapters([ADAPTER], adapter_weights=[scale])
+
+
+def _check_numbers(file: Path) -> None:
+    with TensorFile.open(file) as opened:
+        matrices = {key: shape for key, shape in opened.shapes.items() if not key.endswith(".alpha")}
+        if not matrices:
+            raise UserError(f"{file} holds no matrices, so it is no LoRA: copy or download it again")
+        check_floating(file, matrices)
+        broken = {key: "" for key in opened.shapes if not torch.isfinite(opened.read(key)).all()}
+    if broken:
+        raise UserError(f"{file} holds NaN or Inf in {', '.join(listed(broken))}: copy or download it again")
 
 
 def _spelt(pipeline: Any, file: Path) -> set[str]:
@@ -64,7 +76,7 @@ def _spelt(pipeline: Any, file: Path) -> set[str]:
     names = set(read[0] if isinstance(read, tuple) else read)
     for pattern, name in SPELLINGS:
         names = {pattern.sub(name, key) for key in names}
-    return {key for key in names if not key.endswith(".alpha")}  # a number, which the library reads
+    return {WRAPPED.sub(r"\1.", key) for key in names if not key.endswith(".alpha")}  # a number that the library reads
 
 
 def _placed(pipeline: Any) -> set[str]:
@@ -73,7 +85,7 @@ def _placed(pipeline: Any) -> set[str]:
 
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
     return {
-        f"{name}.{key}"
+        WRAPPED.sub(r"\1.", f"{name}.{key}")
         for name, network in networks.items()
         if ADAPTER in getattr(network, "peft_config", {})
         for key in get_peft_model_state_dict(network, adapter_name=ADAPTER)
@@ -88,13 +100,14 @@ def _compare(pipeline: Any, file: Path, told: set[str], placed: set[str]) -> Non
         raise UserError(f"{file} lacks {', '.join(listed(dict.fromkeys(halves, '')))}: copy or download it again")
 
 
-def _does_not_fit(pipeline: Any, file: Path, stored: Mapping[str, Any], why: str) -> UserError:
-    """The error for a file that the library refused: the tensors that no network has a place for, if that is it."""
+def _does_not_fit(pipeline: Any, file: Path, told: set[str], why: str) -> UserError:
+    """The error for a file that the library refused: what no network has a place for, if it read the names and so."""
     networks = {name: part for name, part in pipeline.components.items() if isinstance(part, nn.Module)}
-    places = {f"{name}.{path}" for name, network in networks.items() for path, _ in network.named_modules()}
-    homeless = [key for key in stored if key.partition(".lora")[0].replace(".base_layer", "") not in places]
+    paths = [f"{name}.{path}" for name, network in networks.items() for path, _ in network.named_modules()]
+    places = {WRAPPED.sub(r"\1.", path) for path in paths}
+    homeless = [key for key in told if key.partition(".lora")[0].replace(".base_layer", "") not in places]
     if homeless:
-        return _unmatched(pipeline, file, len(stored), sorted(homeless))
+        return _unmatched(pipeline, file, len(told), sorted(homeless))
     return UserError(f"{file} does not fit {type(pipeline).__name__} ({' '.join(why.split())[:300]})")
 
 

@@ -17,6 +17,7 @@ from unix_bench.errors import UserError
 # Of every class: setting -> argument. What guidance leads away from is said once a prompt.
 COMMON = {"steps": "num_inference_steps", "guidance_scale": "guidance_scale", "height": "height", "width": "width"}
 NEGATIVE = "negative_prompt"
+GUIDANCE = "guidance_scale"
 NEEDED = frozenset({*COMMON.values(), "prompt", "generator", "output_type"})
 # A class that takes one of these draws from another image, or from its outlines.
 IMAGES = frozenset({"control_image", "controlnet"})
@@ -35,6 +36,8 @@ class Asked:
         stride: Pixels along each side of one latent that the class takes for granted; None: it asks its VAE.
         most_tokens: Bound of `max_sequence_length`; None: there is none.
         negative: Takes a negative prompt.
+        guided_by: Setting above 1 at which it is guided away from the negative prompt; None: not known.
+        shifted: Its VAE's latents have a shift beside their scale.
     """
 
     own: Mapping[str, bool | int | float | str]
@@ -42,6 +45,8 @@ class Asked:
     stride: int | None = None
     most_tokens: int | None = None
     negative: bool = True
+    guided_by: str | None = GUIDANCE
+    shifted: bool = False
 
     @property
     def called(self) -> frozenset[str]:
@@ -50,38 +55,47 @@ class Asked:
 
     @classmethod
     def of(cls, name: str) -> Asked:
-        """The row of a class, else what its signature says: its plain arguments, all of which are then passed on."""
+        """The row of a class, else what its signature says: its plain arguments, all of which are then passed on.
+
+        What is `UNASKED` stays off unless a card says otherwise, whatever the class has for a default.
+        """
         return TABLE.get(name) or cls._by_signature(name)
 
     @classmethod
     def _by_signature(cls, name: str) -> Asked:
         arguments = inspect.signature(pipeline_class(name).__call__).parameters
         own = {
-            key: argument.default
+            key: False if key in UNASKED else argument.default
             for key, argument in arguments.items()
             if isinstance(argument.default, PLAIN)
             and key not in NOT_ASKED | NEEDED | {NEGATIVE}
             and not key.startswith("callback")
         }
-        return cls(own, negative=NEGATIVE in arguments)
+        return cls(own, negative=NEGATIVE in arguments, guided_by=None)
 
 
 # Arguments that say how the answer is handed over, not what it is; and those of others than the first prompt.
 NOT_ASKED = {"return_dict", "num_images_per_prompt", "prompt_2", "prompt_3", "negative_prompt_2", "negative_prompt_3"}
+# Rewords prompts, if packages are there that no pipeline needs; draws another size than asked for, and resizes.
+UNASKED = {"clean_caption", "use_resolution_binning"}
 
 TABLE: Mapping[str, Asked] = {
     "StableDiffusionPipeline": Asked({"eta": 0.0, "guidance_rescale": 0.0, CLIP: 77}),
-    "StableDiffusion3Pipeline": Asked({"max_sequence_length": 512, CLIP: 77}, multiple=16, most_tokens=512),
-    "FluxPipeline": Asked({"max_sequence_length": 512, "true_cfg_scale": 1.0, CLIP: 77}, multiple=16, most_tokens=512),
-    "PixArtSigmaPipeline": Asked(
-        {"eta": 0.0, "max_sequence_length": 300, "clean_caption": False, "use_resolution_binning": False}, multiple=16
+    "StableDiffusion3Pipeline": Asked(
+        {"max_sequence_length": 512, CLIP: 77}, multiple=16, most_tokens=512, shifted=True
     ),
+    "FluxPipeline": Asked(
+        {"max_sequence_length": 512, "true_cfg_scale": 1.0, CLIP: 77},
+        multiple=16,
+        most_tokens=512,
+        guided_by="true_cfg_scale",
+        shifted=True,
+    ),
+    "PixArtSigmaPipeline": Asked({"max_sequence_length": 300, **dict.fromkeys(sorted(UNASKED), False)}, multiple=16),
     "SanaPipeline": Asked(
         {
-            "eta": 0.0,
             "max_sequence_length": 300,
-            "clean_caption": False,
-            "use_resolution_binning": False,
+            **dict.fromkeys(sorted(UNASKED), False),
             "complex_human_instruction": True,
         },
         multiple=32,
@@ -90,6 +104,7 @@ TABLE: Mapping[str, Asked] = {
         {"max_sequence_length": 256, "cfg_trunc_ratio": 1.0, "cfg_normalization": True, "system_prompt": True},
         multiple=16,
         stride=8,
+        shifted=True,
     ),
 }
 

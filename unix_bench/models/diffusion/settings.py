@@ -8,10 +8,11 @@ from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from unix_bench.errors import UserError
 from unix_bench.models.diffusion.pipelines import COMMON, NEGATIVE, OFF, Asked
+from unix_bench.models.settings import checked_settings
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 CLEANERS = {"bs4": "beautifulsoup4", "ftfy": "ftfy"}  # without them a pipeline would silently not clean
@@ -40,10 +41,18 @@ class DrawSettings(BaseModel):
     height: Annotated[int, Field(ge=1, description="a whole number of pixels")]
     width: Annotated[int, Field(ge=1, description="a whole number of pixels")]
     negative_prompt: Annotated[str, Field(description="a text")]
-    lora: Annotated[str, Field(description="a file's name, or empty")]
+    lora: Annotated[str, Field(description="a .safetensors file below the weights' folder")]
     lora_scale: Annotated[float, Field(allow_inf_nan=False, description="a number")]
     offload: Annotated[Literal["none", "model", "sequential"], Field(description="none, model or sequential")]
     attention_slicing: Annotated[bool, Field(description="true or false")]
+
+    @field_validator("lora")
+    @classmethod
+    def _below_the_folder(cls, lora: str) -> str:
+        place = PurePosixPath(lora)
+        if place.is_absolute() or ".." in place.parts or (lora and place.suffix != ".safetensors"):
+            raise ValueError("it is elsewhere, or a pickle")
+        return lora
 
 
 @dataclass(frozen=True)
@@ -71,13 +80,14 @@ class Settings:
         Raises:
             UserError: One is missing, unknown, of another type, out of bounds, or does not go with another.
         """
-        names = [*DrawSettings.model_fields, *asked.own]
+        names, of_title = [*DrawSettings.model_fields, *asked.own], f"{title}'s setting"
         wrong = {name for name in stated if name not in names}
         wrong |= {name for name in names if name not in stated and (complete or name not in asked.own)}
         if wrong:
             raise UserError(f"{title}'s settings are {', '.join(names)}: see to {', '.join(sorted(wrong))}")
         own = {name: _of_kind(stated.get(name, example), example, name, title) for name, example in asked.own.items()}
-        settings = cls(_draw_settings(stated, title), own)
+        shared = {name: stated[name] for name in DrawSettings.model_fields}
+        settings = cls(checked_settings(DrawSettings, shared, f"{of_title}s", of_title), own)
         settings._go_together(asked, title)
         return settings
 
@@ -91,7 +101,9 @@ class Settings:
         own = {name: value for name, value in self.own.items() if name in asked.called}
         switched = {name: value for name, value in OFF.items() if own.get(name) is False}
         plain = {name: value for name, value in own.items() if name not in OFF}
-        negative = {NEGATIVE: [self.draw.negative_prompt] * len(prompts)} if asked.negative else {}
+        # Without one SDXL is guided away from zeros, not from an empty text: a class that is not known decides itself.
+        said = asked.negative and (self.draw.negative_prompt or asked.guided_by is not None)
+        negative = {NEGATIVE: [self.draw.negative_prompt] * len(prompts)} if said else {}
         return {"prompt": prompts, **negative, **common, **plain, **switched}
 
     def _go_together(self, asked: Asked, title: str) -> None:
@@ -100,6 +112,7 @@ class Settings:
                 raise UserError(f"{title}'s setting {side} must be a multiple of {asked.multiple}, not {pixels}")
         if self.draw.negative_prompt and not asked.negative:
             raise UserError(f"{title}'s pipeline takes no negative_prompt: leave it empty")
+        self._do_something(asked, title)
         tokens = self.own.get("max_sequence_length", 1)
         if asked.most_tokens and not 1 <= int(tokens) <= asked.most_tokens:
             raise UserError(
@@ -111,20 +124,18 @@ class Settings:
                 f"clean_caption needs what is not installed: pip install {' '.join(lost)}, or --set clean_caption=false"
             )
 
-
-def _draw_settings(stated: Mapping[str, Any], title: str) -> DrawSettings:
-    fields = DrawSettings.model_fields
-    try:
-        settings = DrawSettings.model_validate({name: stated[name] for name in fields})
-    except ValidationError as error:
-        name = str(error.errors()[0]["loc"][0])
-        raise UserError(f"{title}'s setting {name} must be {fields[name].description}, not {stated[name]!r}") from error
-    place = PurePosixPath(settings.lora)
-    if place.is_absolute() or ".." in place.parts or (settings.lora and place.suffix != ".safetensors"):
-        raise UserError(
-            f"{title}'s setting lora must be a .safetensors file below the weights' folder, not {settings.lora!r}"
-        )
-    return settings
+    def _do_something(self, asked: Asked, title: str) -> None:
+        """Raise `UserError` for a setting that changes nothing: it would make another run of the same images."""
+        if self.draw.lora_scale != 1.0 and not self.draw.lora:
+            raise UserError(f"{title}'s setting lora_scale does nothing without a LoRA: name one, or leave it at 1")
+        by = asked.guided_by
+        if by is None or float(self.dump()[by]) > 1.0:
+            return
+        idle = [key for key in (NEGATIVE, "guidance_rescale") if self.dump().get(key)]
+        if idle:
+            raise UserError(
+                f"{title}'s setting {idle[0]} does nothing while {by} is 1 or less: raise that, or leave it as it was"
+            )
 
 
 def _of_kind(value: Any, example: bool | int | float | str, name: str, title: str) -> bool | int | float | str:

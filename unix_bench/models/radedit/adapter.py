@@ -16,20 +16,20 @@ from torch import Tensor
 
 from unix_bench.cards import ModelCard
 from unix_bench.errors import UserError
-from unix_bench.features.biovil_t import load_tokenizer
 from unix_bench.models.base import ImageRequest
+from unix_bench.models.networks import check_network, load_network
 from unix_bench.models.radedit.demo import DEMO_VERSION, write_demo_weights
 from unix_bench.models.radedit.loading import (
+    FILES,
     RADEDIT,
     SDXL_VAE,
     TEXT,
     UNET,
     VAE,
     Described,
-    check_network,
     described,
-    load_network,
     load_text,
+    load_words,
 )
 from unix_bench.models.settings import checked_settings
 
@@ -120,18 +120,23 @@ class RadEdit:
         if settings.size % shape.stride:
             raise UserError(f"size must be a multiple of {shape.stride} for these weights, not {settings.size}")
         if settings.max_tokens > shape.max_tokens:
-            raise UserError(f"max_tokens must be at most {shape.max_tokens} for these weights: see max_tokens")
+            raise UserError(
+                f"max_tokens must be from 2 to {shape.max_tokens} for these weights, not {settings.max_tokens}"
+            )
+        if settings.negative_prompt and settings.guidance_scale == 1:
+            raise UserError("RadEdit's setting negative_prompt does nothing at guidance_scale=1: leave it empty")
         return settings.model_dump()
 
     @classmethod
     def load(cls, directory: Path, card: ModelCard, settings: Mapping[str, Any], dtype: str, device: str) -> Self:
         shape, kind = described(directory), getattr(torch, dtype)
+        bert = load_text(directory / TEXT).bert.to(device, kind)
         return cls(
-            unet=load_network(directory / UNET, UNet2DConditionModel, RADEDIT, kind, device),
+            unet=load_network(directory / UNET, UNet2DConditionModel, RADEDIT, kind, device, FILES),
             # In half precision this VAE overflows; its configuration asks for float32 (force_upcast).
-            vae=load_network(directory / VAE, AutoencoderKL, SDXL_VAE, torch.float32, device),
-            bert=load_text(directory / TEXT).bert.to(device, kind),
-            tokenizer=load_tokenizer(directory / TEXT),
+            vae=load_network(directory / VAE, AutoencoderKL, SDXL_VAE, torch.float32, device, FILES),
+            bert=bert,
+            tokenizer=load_words(directory / TEXT, bert),
             shape=shape,
             settings=DrawSettings.checked(settings),
         )
@@ -140,10 +145,9 @@ class RadEdit:
     def check_weights(cls, directory: Path, card: ModelCard) -> None:
         """See whether `load` would work; of the two big parts only the headers are read. Raises as it does."""
         described(directory)
-        check_network(directory / UNET, UNet2DConditionModel, RADEDIT)
-        check_network(directory / VAE, AutoencoderKL, SDXL_VAE)
-        load_text(directory / TEXT)
-        load_tokenizer(directory / TEXT)
+        check_network(directory / UNET, UNet2DConditionModel, RADEDIT, FILES)
+        check_network(directory / VAE, AutoencoderKL, SDXL_VAE, FILES)
+        load_words(directory / TEXT, load_text(directory / TEXT).bert)
 
     @staticmethod
     def write_demo_weights(directory: Path, card: ModelCard) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from unix_bench.models.unix.context import Context
+from unix_bench.models.unix.cost import even_parts, samples_at_once
 from unix_bench.models.unix.reading import Reader
 from unix_bench.models.unix.replay import WARM_UP, Replay
 
@@ -92,7 +93,8 @@ class Waiting:
                 self._seen = self._see(few)
 
     def _see(self, most: int) -> Tensor:
-        return self._model.see(self._pixels(slice(self._first, min(self._first + most, len(self._questions)))))
+        part = slice(self._first, min(self._first + most, len(self._questions)))
+        return self._model.see(self._pixels(part))
 
 
 class Desk:
@@ -130,6 +132,7 @@ class Desk:
         self._open, self._broken = (torch.zeros(seats, dtype=torch.bool, device=model.device) for _ in range(2))
         self._slot = self._positions.new_zeros(1)  # that the next token is written into
         self._replays: dict[tuple[int, int], Replay[None]] = {}
+        self._read_at_once = samples_at_once(config, self._room, like.dtype, like.device)
         # The same as the host knows it.
         self.seated: list[int] = []
         self._unfinished: list[bool] = []
@@ -159,27 +162,32 @@ class Desk:
             shown: Their images, [n, patches, width].
             texts: Their tokens.
         """
-        model = self._model
-        seats = slice(len(self.seated), len(self.seated) + len(numbers))
+        first = len(self.seated)
+        seats = slice(first, first + len(numbers))
         if not self.seated:
             self._go_to(self._room)
-        start = self._length - model.image_tokens - max(map(len, texts))
-        keys, values = ([layer[seats, :, start:] for layer in kind] for kind in (self._keys, self._values))
-        context = Context(keys, values, torch.zeros_like(self._positions[seats]))
-        model.take_in_images(shown, context)
-        model.take_in_text(texts, context)
-        valid = torch.ones_like(self._seen[seats, 0, 0, start : self._length], dtype=torch.bool)
-        if context.valid is not None:
-            valid = context.valid[:, : context.length]
+        start = self._length - self._model.image_tokens - max(map(len, texts))
         self._seen[seats] = float("-inf")
-        self._seen[seats, 0, 0, start : self._length].masked_fill_(valid, 0.0)
-        self._positions[seats] = context.positions
-        self._last[seats] = model.config.special_tokens.bos_token_id
+        for part in even_parts(len(numbers), self._read_at_once):
+            self._read_into(slice(first + part.start, first + part.stop), start, shown[part], texts[part])
+        self._last[seats] = self._model.config.special_tokens.bos_token_id
         self._counts[seats] = 0
         self._open[seats] = True
         self.seated += numbers
         self._unfinished += [True] * len(numbers)
         self._starts += [start] * len(numbers)
+
+    def _read_into(self, seats: slice, start: int, shown: Tensor, texts: Sequence[Sequence[int]]) -> None:
+        """Read into seats, from a slot on; shorter questions leave their last slots empty."""
+        keys, values = ([layer[seats, :, start:] for layer in kind] for kind in (self._keys, self._values))
+        context = Context(keys, values, torch.zeros_like(self._positions[seats]), blocks=self._model.new_blocks())
+        self._model.take_in_images(shown, context)
+        self._model.take_in_text(texts, context, self._length - start - context.length)
+        valid = torch.ones_like(self._seen[seats, 0, 0, start : self._length], dtype=torch.bool)
+        if context.valid is not None:
+            valid = context.valid[:, : context.length]
+        self._seen[seats, 0, 0, start : self._length].masked_fill_(valid, 0.0)
+        self._positions[seats] = context.positions
 
     def leave(self) -> list[tuple[int, list[int]]]:
         """Take away finished answers, with the numbers of their questions, and move the others together."""
@@ -268,6 +276,8 @@ class Desk:
 
 class _Seats:
     """The desk as a layer sees it."""
+
+    blocks = None  # a token's products are small
 
     def __init__(self, desk: Desk, reach: int) -> None:
         self._desk, self._reach = desk, reach

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.config import LanguageConfig
 
 
@@ -24,6 +25,7 @@ class Context:
     positions: Tensor  # [batch]: the position the next token of each sample takes
     length: int = 0  # slots in use
     valid: Tensor | None = None  # [batch, capacity]
+    blocks: Blocks | None = None  # where the products of the layers that fill it are put; None: into new memory
 
     @classmethod
     def empty(cls, config: LanguageConfig, batch: int, capacity: int, like: Tensor) -> Context:

@@ -6,12 +6,15 @@ activations are a small part of a percent of them at the released sizes, and are
 
 from __future__ import annotations
 
+import sys
+from itertools import pairwise
+
 import torch
 
 from unix_bench.models.unix.config import LanguageConfig, UniXConfig
 
 BORDER = 2  # start and end of an image
-HEAP_BLOCK = 32 << 20  # bytes; the C library fetches what is larger from the system, and gives it back, each time
+LARGEST_BLOCK = 64 << 20  # bytes of a product on a CPU
 RESERVE = 0.85  # of a GPU's free memory; the rest is for libraries and what they round up
 
 
@@ -67,17 +70,24 @@ def report_flops(config: UniXConfig, question: int, words: int) -> int:
 def images_at_once(config: UniXConfig, tokens: int, prompt: int, dtype: torch.dtype, device: torch.device) -> int:
     """How many images are drawn side by side, at least one.
 
-    On a GPU as many as its free memory holds. On a CPU so many that the largest product of a pass is a block which the
-    C library keeps: larger ones are mapped anew for every layer, which costs more than a larger batch gains.
+    On a GPU as many as its free memory holds; on a CPU as `samples_at_once` says.
     """
     language = config.language
     rows = 2 * (tokens + BORDER)  # of an image with and without its prompt
-    widest = rows * 2 * language.intermediate_size * dtype.itemsize
     if device.type == "cpu":
-        return max(1, HEAP_BLOCK // widest)
+        return samples_at_once(language, rows, dtype, device)
+    widest = rows * _widest(language, dtype)
     slots = language.num_hidden_layers * (prompt + BORDER + tokens) * _slot_bytes(language, dtype)
     working = 2 * widest + 8 * rows * language.hidden_size * dtype.itemsize
     return max(1, int(RESERVE * _free(device)) // (slots + working))
+
+
+def samples_at_once(language: LanguageConfig, rows: int, dtype: torch.dtype, device: torch.device) -> int:
+    """How many samples of so many rows pass the layers together, at least one; on a GPU there is no bound.
+
+    On a CPU more gain nothing, and take memory.
+    """
+    return max(1, LARGEST_BLOCK // (rows * _widest(language, dtype))) if device.type == "cpu" else sys.maxsize
 
 
 def seats(config: UniXConfig, slots: int, dtype: torch.dtype, device: torch.device) -> int | None:
@@ -89,6 +99,22 @@ def seats(config: UniXConfig, slots: int, dtype: torch.dtype, device: torch.devi
     reading = (config.vision.num_patches + BORDER) * 4 * language.intermediate_size * dtype.itemsize
     scores = 4 * language.vocab_size * dtype.itemsize
     return max(1, int(RESERVE * _free(device)) // (store + reading + scores))
+
+
+def even_parts(count: int, most: int) -> list[slice]:
+    """Parts of so many things, of equal sizes as far as that goes, none larger than `most`.
+
+    >>> even_parts(8, 5)
+    [slice(0, 4, None), slice(4, 8, None)]
+    """
+    parts = -(-count // most)
+    ends = [count * part // parts for part in range(parts + 1)] if parts else [0]
+    return [slice(start, end) for start, end in pairwise(ends)]
+
+
+def _widest(config: LanguageConfig, dtype: torch.dtype) -> int:
+    """Bytes of a row of the largest product."""
+    return 2 * config.intermediate_size * dtype.itemsize
 
 
 def _slot_bytes(config: LanguageConfig, dtype: torch.dtype) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from unix_bench.models.unix.context import Context
+from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.cost import BORDER
 from unix_bench.models.unix.flow import latent_places
 from unix_bench.models.unix.language import Branch, attend, merged
@@ -39,7 +39,8 @@ class Canvas:
         self.tokens = grid[0] * grid[1]
         own = BORDER + self.tokens
         config, like = model.config.language, model.latent_in.weight
-        self.context = Context.empty(config, batch, room + own, like)
+        self.context = model.new_context(batch, room + own)
+        self._blocks = model.new_blocks(), model.new_blocks()  # of latents and of borders
         shape = (batch, config.num_key_value_heads, own, config.head_dim)
         self._alone = like.new_empty(shape), like.new_empty(shape)  # slots of a pass without prompts, of every layer
         self._mask: Tensor | None = None
@@ -94,22 +95,22 @@ class Canvas:
         """One walk through the layers, of images that see their prompts, of images that see none, or of both."""
         language = self.model.language
         copies = prompted + alone
-        gen = rows.repeat(copies, 1, 1) if copies > 1 else rows
-        und = self._border.expand(len(gen), -1, -1)
+        gen = rows.repeat(copies, 1, 1)
+        und = self._border.repeat(len(gen), 1, 1)
         last = self.model.config.language.num_hidden_layers - 1
         for index in range(last + 1):
             slots = ([self._beside_prompts(index)] if prompted else []) + ([(*self._alone, None)] if alone else [])
             und_branch, gen_branch = language.branches(index)
-            asked = [self.model.kernels.qkv(gen_branch, gen, None, True)]
+            asked = [self.model.kernels.qkv(gen_branch, gen, None, True, self._blocks[0])]
             if index < last:
-                asked.append(self.model.kernels.qkv(und_branch, und, None, True))
+                asked.append(self.model.kernels.qkv(und_branch, und, None, True, self._blocks[1]))
                 keys = [part[1:] for part in reversed(asked)]
             else:  # the borders' own outcome is nobody's business
                 keys = [und_branch.kv(und, None, wide_norm=True), asked[0][1:]]
             self._fill(slots, keys)
-            gen = self._attended(gen_branch, gen, asked[0][0], slots)
+            gen = self._attended(gen_branch, gen, asked[0][0], slots, self._blocks[0])
             if index < last:
-                und = self._attended(und_branch, und, asked[1][0], slots)
+                und = self._attended(und_branch, und, asked[1][0], slots, self._blocks[1])
         velocity: Tensor = self.model.latent_out(language.generation_norm(gen)).float()
         return velocity.chunk(copies)
 
@@ -127,9 +128,9 @@ class Canvas:
                 place[:, :, end - BORDER : end] = parts[0][kind][rows]
                 place[:, :, end:] = parts[1][kind][rows]
 
-    def _attended(self, branch: Branch, x: Tensor, q: Tensor, slots: Sequence[Slots]) -> Tensor:
+    def _attended(self, branch: Branch, x: Tensor, q: Tensor, slots: Sequence[Slots], blocks: Blocks | None) -> Tensor:
         found = []
         for part, (k, v, mask) in zip(q.split(self.batch), slots, strict=True):
             seen = None if mask is None else mask.expand(-1, -1, q.shape[2], -1)
             found.append(merged(attend(part, k, v, seen)))
-        return self.model.kernels.finish(branch, x, found[0] if len(found) == 1 else torch.cat(found))
+        return self.model.kernels.finish(branch, x, found[0] if len(found) == 1 else torch.cat(found), blocks)

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.config import RMS_NORM_EPS, ROPE_THETA, LanguageConfig
 
 Rotation = tuple[Tensor, Tensor]  # cosines and sines
@@ -28,8 +29,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.float()
-        normed = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + RMS_NORM_EPS)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)  # without all squares in memory
+        normed = x.float() * torch.rsqrt(length.square() / x.shape[-1] + RMS_NORM_EPS)
         return self.weight * normed.to(x.dtype)
 
 
@@ -92,14 +93,20 @@ class Branch(nn.Module):
         self.gate_up_proj = nn.Linear(width, 2 * config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, width, bias=False)
 
-    def qkv(self, x: Tensor, rotary: Rotation | None, wide_norm: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def qkv(
+        self, x: Tensor, rotary: Rotation | None, wide_norm: bool, blocks: Blocks | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values [batch, heads, tokens, head_dim] of rows x [batch, tokens, width].
 
         `wide_norm` runs qk-norm and rotary in float32, as the reference does while it draws. Without `rotary` nothing
-        is turned: the rows stand at position 0.
+        is turned: the rows stand at position 0. With `blocks` the values are overwritten by the next rows.
         """
-        rows = self.qkv_proj(self.input_norm(x)).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        q, k, v = rows.split(self.heads, dim=1)
+        normed = self.input_norm(x)
+        if blocks is None:
+            rows = self.qkv_proj(normed)
+        else:
+            rows = blocks.product("qkv", self.qkv_proj, normed.flatten(0, 1)).unflatten(0, x.shape[:2])
+        q, k, v = rows.unflatten(-1, (-1, self.head_dim)).transpose(1, 2).split(self.heads, dim=1)
         return _turned(q, self.q_norm, rotary, wide_norm), _turned(k, self.k_norm, rotary, wide_norm), v
 
     def kv(self, x: Tensor, rotary: Rotation | None, wide_norm: bool) -> tuple[Tensor, Tensor]:
@@ -112,9 +119,20 @@ class Branch(nn.Module):
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended to [batch, tokens, heads * head_dim] and the MLP to the residual stream x."""
-        x = _plus_product(x, attended, self.o_proj.weight)
+        x = x + self.o_proj(attended)
         gate, up = self.gate_up_proj(self.post_norm(x)).chunk(2, dim=-1)
-        return _plus_product(x, F.silu(gate) * up, self.down_proj.weight)
+        out: Tensor = x + self.down_proj(F.silu(gate) * up)
+        return out
+
+    def finish_in_place(self, x: Tensor, attended: Tensor, blocks: Blocks | None = None) -> Tensor:
+        """The same without gradients, in the memory of x, which is returned."""
+        rows = x.flatten(0, 1)
+        torch.addmm(rows, attended.flatten(0, 1), self.o_proj.weight.t(), out=rows)
+        normed = self.post_norm(rows)
+        both = self.gate_up_proj(normed) if blocks is None else blocks.product("mlp", self.gate_up_proj, normed)
+        gate, up = both.chunk(2, dim=-1)
+        torch.addmm(rows, F.silu(gate, inplace=True).mul_(up), self.down_proj.weight.t(), out=rows)
+        return x
 
 
 def _turned(rows: Tensor, norm: nn.Module, rotary: Rotation | None, wide_norm: bool) -> Tensor:
@@ -122,17 +140,12 @@ def _turned(rows: Tensor, norm: nn.Module, rotary: Rotation | None, wide_norm: b
     return (normed if rotary is None else rotate(normed, rotary)).to(rows.dtype)
 
 
-def _plus_product(x: Tensor, rows: Tensor, weight: Tensor) -> Tensor:
-    """X + rows weight^T, in one matrix product."""
-    return torch.addmm(x.flatten(0, 1), rows.flatten(0, 1), weight.t()).view_as(x)
-
-
 @dataclass(frozen=True)
 class Kernels:
-    """The two halves of a layer, as written or compiled."""
+    """The two halves of a layer where no gradients are asked for, as written or compiled."""
 
-    qkv: Callable[[Branch, Tensor, Rotation | None, bool], tuple[Tensor, Tensor, Tensor]] = Branch.qkv
-    finish: Callable[[Branch, Tensor, Tensor], Tensor] = Branch.finish
+    qkv: Callable[[Branch, Tensor, Rotation | None, bool, Blocks | None], tuple[Tensor, Tensor, Tensor]] = Branch.qkv
+    finish: Callable[[Branch, Tensor, Tensor, Blocks | None], Tensor] = Branch.finish_in_place
 
 
 AS_WRITTEN = Kernels()
@@ -141,11 +154,18 @@ AS_WRITTEN = Kernels()
 def compiled() -> Kernels:
     """The same through `torch.compile`; where nothing can be compiled it says so, and they run as they are written."""
     torch._dynamo.config.suppress_errors = True
-    return Kernels(torch.compile(Branch.qkv), torch.compile(Branch.finish))
+    return Kernels(torch.compile(Branch.qkv), torch.compile(Branch.finish_in_place))
 
 
 class Store(Protocol):
-    """Where keys and values are kept."""
+    """Where keys and values are kept.
+
+    Attributes:
+        blocks: Where the products of the layers that fill it are put; None: into new memory.
+    """
+
+    @property
+    def blocks(self) -> Blocks | None: ...
 
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keep those of new tokens [batch, kv_heads, tokens, head_dim]; returns all that the tokens may see."""
@@ -175,7 +195,7 @@ class MixtureOfTransformers(nn.Module):
         """Run understanding rows, whose keys and values the store keeps.
 
         Args:
-            x: Embeddings, [batch, tokens, width].
+            x: Embeddings, [batch, tokens, width], contiguous; overwritten.
             positions: [batch, tokens].
             store: What was read before; the rows see all of it that `mask` admits.
             mask: True, or 0 where it is added, where a query sees a key, [batch, 1, tokens, keys]; None: sees all.
@@ -204,9 +224,9 @@ class MixtureOfTransformers(nn.Module):
         self, index: int, x: Tensor, rotary: Rotation, store: Store, mask: Tensor | None, kernels: Kernels
     ) -> Tensor:
         branch = self.branches(index)[0]
-        q, k, v = kernels.qkv(branch, x, rotary, False)
+        q, k, v = kernels.qkv(branch, x, rotary, False, store.blocks)
         keys, values = store.write(index, k, v)
-        return kernels.finish(branch, x, merged(attend(q, keys, values, mask)))
+        return kernels.finish(branch, x, merged(attend(q, keys, values, mask)), store.blocks)
 
     def joint_layer(
         self, index: int, und: Tensor, gen: Tensor, und_rotary: Rotation, gen_rotary: Rotation, mask: Tensor | None

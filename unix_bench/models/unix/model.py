@@ -21,7 +21,7 @@ from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
 from unix_bench.models.unix.answering import write_answers
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.cost import BORDER, images_at_once, seats
+from unix_bench.models.unix.cost import BORDER, even_parts, images_at_once, seats
 from unix_bench.models.unix.drawing import Canvas
 from unix_bench.models.unix.flow import RenormType, SamplerSettings, integrate
 from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
@@ -196,12 +196,11 @@ class UniX(Reader):
             prompt_ids = [self.text_segment(prompt) for prompt in prompts or ()]
         grid = self._latent_grid(size)
         noise = self._start(len(prompt_ids), grid[0] * grid[1], noise, seeds)
-        at_once = images_at_once(
-            self.config, grid[0] * grid[1], max(map(len, prompt_ids), default=0), self.dtype, self.device
-        )
+        longest = max(map(len, prompt_ids), default=0)
+        at_once = images_at_once(self.config, grid[0] * grid[1], longest, self.dtype, self.device)
         walked = [
-            integrate(self.canvas(prompt_ids[first : first + at_once], grid).velocity, self.time_embedder, x, settings)
-            for first, x in zip(range(0, len(noise), at_once), noise.split(at_once), strict=False)
+            integrate(self.canvas(prompt_ids[part], grid).velocity, self.time_embedder, noise[part], settings)
+            for part in even_parts(len(noise), at_once)
         ]
         latents: Tensor = torch.cat([noise[:0], *walked]).transpose(1, 2).unflatten(2, grid)
         if output == "latent":

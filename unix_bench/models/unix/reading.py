@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.config import UniXConfig
 from unix_bench.models.unix.context import Context
-from unix_bench.models.unix.cost import BORDER
+from unix_bench.models.unix.cost import BORDER, even_parts, samples_at_once
 from unix_bench.models.unix.language import AS_WRITTEN, Kernels, compiled
 from unix_bench.models.unix.parts import Parts
 from unix_bench.models.unix.speed import Speed
@@ -33,10 +34,17 @@ class Reader(Parts):
     def be_fast(self, speed: Speed) -> None:
         """Choose what is done to be fast."""
         self.speed, self.kernels = speed, compiled() if speed.compiled else AS_WRITTEN
+        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def new_context(self, batch: int, capacity: int) -> Context:
         """An empty context with room for `capacity` tokens a sample."""
-        return Context.empty(self.config.language, batch, capacity, like=self.latent_in.weight)
+        context = Context.empty(self.config.language, batch, capacity, like=self.latent_in.weight)
+        context.blocks = self.new_blocks()
+        return context
+
+    def new_blocks(self) -> Blocks | None:
+        """Memory for the products of layers, where it is worth keeping."""
+        return Blocks() if self.speed.blocks else None
 
     @property
     def image_tokens(self) -> int:
@@ -48,8 +56,12 @@ class Reader(Parts):
         size = self.config.vision.image_size
         if tuple(pixel_values.shape[1:]) != (3, size, size):
             raise ValueError(f"pixel_values must be [n, 3, {size}, {size}], not {list(pixel_values.shape)}")
-        shown: Tensor = self.connector(self.vision(pixel_values.to(self.device, self.dtype)).last_hidden_state)
-        return shown
+        at_once = samples_at_once(self.config.language, self.image_tokens, self.dtype, self.device)
+        seen = [
+            self.connector(self.vision(pixel_values[part].to(self.device, self.dtype)).last_hidden_state)
+            for part in even_parts(len(pixel_values), at_once)
+        ]
+        return torch.cat(seen)
 
     def read_images(self, pixel_values: Tensor, context: Context) -> Tensor:
         """Put an image before each sample's further text: start, patches, end, all at one position, all seeing all.

@@ -17,6 +17,7 @@ class Speed:
         retire: Finished answers leave their batch, and waiting questions take their places.
         compiled: Layers through `torch.compile`.
         graphs: Passes recorded once as CUDA graphs and replayed.
+        blocks: Products of layers into memory that is got once, which torch sees to itself on a GPU.
         decoded_at_once: Images that the VAE decodes in one batch.
         look_every: Tokens between two looks at which answers are finished; each look waits for the GPU.
     """
@@ -25,6 +26,7 @@ class Speed:
     retire: bool = True
     compiled: bool = False
     graphs: bool = False
+    blocks: bool = True
     decoded_at_once: int = 1
     look_every: int = 1
 
@@ -35,4 +37,4 @@ class Speed:
         if device.type != "cuda":
             return cls(retire=not fixed)
         compiled = not fixed and find_spec("triton") is not None
-        return cls(retire=not fixed, compiled=compiled, graphs=True, decoded_at_once=4, look_every=8)
+        return cls(retire=not fixed, compiled=compiled, graphs=True, blocks=False, decoded_at_once=4, look_every=8)
