@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from bench import bench, refused
 
-from unix_bench import registry
+from unix_bench import plan, registry
 from unix_bench.cards import bundled
 from unix_bench.errors import UserError
 from unix_bench.models.unix.adapter import UniXAdapter
+from unix_bench.plan import PredictOptions
+from unix_bench.settings import load_settings
 
 
 def complete(directory: Path, kind: str, **changes: Any) -> dict[str, Any]:
@@ -65,3 +67,18 @@ def test_a_card_with_a_wrong_type(right: str, wrong: str) -> None:
     refused(
         bench("run", "--model", "mine", "--task", "generation", "--dry-run", "--quiet"), "UniX's generation setting"
     )
+
+
+def test_a_gpu_is_given_the_cards_batch_and_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "choose_device", lambda stated: "cuda:0")
+    settings = load_settings()
+
+    def planned(model: str, **stated: Any) -> tuple[int, str]:
+        options = PredictOptions(model=model, task="generation", data="demo", executor="inline", **stated)
+        spec = plan.plan_run(options, settings).spec
+        return spec.batch_size, spec.dtype
+
+    assert planned("unix") == (32, "bfloat16")
+    assert planned("unix", batch_size=3, dtype="float16") == (3, "float16")
+    assert planned("sana") == (8, "float16")
+    assert planned("sd-2-1", deterministic=True) == (8, "float32")

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from unix_bench.data import DEMO, read_folder
 from unix_bench.models.unix import UniX, answering, drawing
-from unix_bench.models.unix.answering import write_answers
+from unix_bench.models.unix.answering import Desk, write_answers
 from unix_bench.models.unix.cost import even_parts, image_flops, images_at_once, report_flops
 from unix_bench.models.unix.flow import SamplerSettings, time_grid
 from unix_bench.models.unix.preprocess import prepare_image
@@ -77,8 +77,13 @@ def questions(demo_weights: Path) -> tuple[torch.Tensor, list[list[int]], list[l
     return pixels, texts, answers, end
 
 
+def answers_of(model: UniX, pixels: Any, texts: list[list[int]], end: int, seats: int = 99) -> list[list[int]]:
+    desk = Desk(model, min(seats, len(texts)), max(map(len, texts)), LONGEST, end)
+    return write_answers(desk, pixels, texts)
+
+
 def alone(model: UniX, pixels: torch.Tensor, texts: list[list[int]], index: int, end: int) -> list[int]:
-    return write_answers(model, lambda part: pixels[index : index + 1], [texts[index]], LONGEST, end)[0]
+    return answers_of(model, lambda part: pixels[index : index + 1], [texts[index]], end)[0]
 
 
 @pytest.mark.parametrize("seats", [1, 2, 3, 5, 8, 11, 40])
@@ -93,7 +98,7 @@ def test_answers_do_not_depend_on_seats(model: UniX, questions: Any, seats: int,
         return pixels[part]
 
     with torch.inference_mode():
-        assert write_answers(model, of, texts, LONGEST, end, seats) == answers
+        assert answers_of(model, of, texts, end, seats) == answers
     assert [index for part in asked for index in range(*part.indices(len(texts)))] == list(range(len(texts)))
     if seats == 5 and not changes:
         assert len(asked) > 3, "others were seated before all were finished"
@@ -115,7 +120,7 @@ def test_the_last_answers_do_not_wait_for_rows_that_are_finished(
         rows.clear()
         model.be_fast(replace(model.speed, retire=retire))
         with torch.inference_mode():
-            write_answers(model, lambda part: pixels[part], texts, LONGEST, end)
+            answers_of(model, lambda part: pixels[part], texts, end)
         assert len(rows) == min(LONGEST, max(map(len, answers)) + 1)
         assert (sum(rows) < 11 * len(rows)) == retire
 
@@ -127,8 +132,22 @@ def test_recorded_steps_write_the_same_answers(
     pixels, texts, answers, end = questions
     model.be_fast(replace(model.speed, graphs=True, look_every=4))
     with torch.inference_mode():
-        assert write_answers(model, lambda part: pixels[part], texts, LONGEST, end, seats) == answers
+        assert answers_of(model, lambda part: pixels[part], texts, end, seats) == answers
     assert 0 < len(recording) < 6
+
+
+def test_what_was_recorded_for_one_batch_serves_the_next(
+    model: UniX, questions: Any, recording: list[Recorded]
+) -> None:
+    pixels, texts, answers, end = questions
+    model.be_fast(replace(model.speed, graphs=True, look_every=4))
+    asked = dict(max_new_tokens=LONGEST, eos_token_id=end)
+    first = model.generate_ids(pixels, texts, **asked)
+    count = len(recording)
+    assert [one[1:] for one in first] == answers
+    assert model.generate_ids(pixels, texts, **asked) == first
+    assert [one[1:] for one in model.generate_ids(pixels[:4], texts[:4], **asked)] == answers[:4]
+    assert len(recording) == count
 
 
 def drawn(model: UniX, prompts: list[str], **settings: Any) -> np.ndarray[Any, Any]:

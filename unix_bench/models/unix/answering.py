@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unix_bench.models.unix.context import Context
-from unix_bench.models.unix.cost import even_parts, samples_at_once
+from unix_bench.models.unix.cost import even_parts, rounded_up, samples_at_once
 from unix_bench.models.unix.reading import Reader
 from unix_bench.models.unix.replay import WARM_UP, Replay
 
@@ -21,23 +21,13 @@ SHARE = 4  # those finished leave when they are one in so many
 SLOTS, SEATS = 128, 8  # recorded steps look at multiples of so many, which few recordings cover
 
 
-def write_answers(
-    model: Reader,
-    pixels: Callable[[slice], Tensor],
-    questions: Sequence[Sequence[int]],
-    longest: int,
-    end: int,
-    seats: int | None = None,
-) -> list[list[int]]:
+def write_answers(desk: Desk, pixels: Callable[[slice], Tensor], questions: Sequence[Sequence[int]]) -> list[list[int]]:
     """Answer all questions.
 
     Args:
-        model: Whose weights, and whose ways to be fast, are used.
+        desk: Where; it has room for the longest question.
         pixels: Images of some questions, [n, 3, H, W]; asked for in order, each once.
         questions: Token lists, each a whole text segment with its bos and eos.
-        longest: Tokens of an answer at most.
-        end: Token that ends one.
-        seats: How many are answered side by side; None: all.
 
     Returns:
         New tokens of each answer, its end left out.
@@ -46,14 +36,12 @@ def write_answers(
         ValueError: The model's scores are NaN or Inf.
     """
     answers: list[list[int]] = [[] for _ in questions]
-    if not questions or longest < 1:
-        return answers
-    waiting = Waiting(model, pixels, questions)
-    desk = Desk(model, min(seats or len(questions), len(questions)), questions, longest, end)
+    waiting = Waiting(desk.model, pixels, questions)
+    desk.clear()
     while desk.seated or waiting.count:
         for number, answer in desk.leave():
             answers[number] = answer
-        if waiting.count and desk.free:
+        while waiting.count and desk.free:
             desk.seat(*waiting.next(desk.free))
         while desk.seated and not desk.many_finished():
             desk.write()
@@ -101,27 +89,28 @@ class Desk:
     """The seats and what is written at them. What a step needs lies on the device; the host looks at it now and then.
 
     Attributes:
+        model: Whose weights, and whose ways to be fast, are used.
+        seats: How many there are.
+        question, longest, end: As `__init__` has them.
         seated: Numbers of the questions, by seat.
     """
 
-    def __init__(self, model: Reader, seats: int, questions: Sequence[Sequence[int]], longest: int, end: int) -> None:
+    def __init__(self, model: Reader, seats: int, question: int, longest: int, end: int) -> None:
         """Allocate all seats.
 
         Args:
             model: Whose weights, and whose ways to be fast, are used.
-            seats: How many.
-            questions: All that will be seated, some of them later.
-            longest: Tokens of an answer at most.
+            seats: How many answers are written side by side.
+            question: Tokens of a question at most.
+            longest: Tokens of an answer at most, at least one.
             end: Token that ends one.
         """
-        self._model, self._longest, self._end = model, longest, end
-        self._seats = seats
-        self._room = model.image_tokens + max(map(len, questions))
+        self.model, self.seats, self.question, self.longest, self.end = model, seats, question, longest, end
+        self._room = model.image_tokens + question
         # Who joins late is seated behind an answer that may be all but finished.
-        answers = longest if len(questions) == seats else 2 * longest
-        capacity = self._room + answers + model.speed.look_every + (WARM_UP if model.speed.graphs else 0)
+        capacity = self._room + 2 * longest + model.speed.look_every + (WARM_UP if model.speed.graphs else 0)
         if model.speed.graphs:
-            capacity = _rounded_up(capacity, SLOTS)
+            capacity = rounded_up(capacity, SLOTS)
         config, like = model.config.language, model.latent_in.weight
         store = Context.empty(config, seats, capacity, like)
         self._keys, self._values, self._positions = store.keys, store.values, store.positions
@@ -133,25 +122,31 @@ class Desk:
         self._slot = self._positions.new_zeros(1)  # that the next token is written into
         self._replays: dict[tuple[int, int], Replay[None]] = {}
         self._read_at_once = samples_at_once(config, self._room, like.dtype, like.device)
-        # The same as the host knows it.
+        self.clear()
+
+    def clear(self) -> None:
+        """Send everybody away, as at the start."""
+        # What lies on the device, as the host knows it.
         self.seated: list[int] = []
         self._unfinished: list[bool] = []
         self._starts: list[int] = []  # a seat's first slot in use
         self._length = 0  # slots in use
+        self._open.zero_()
+        self._broken.zero_()
 
     @property
     def free(self) -> int:
-        return self._seats - len(self.seated)
+        return self.seats - len(self.seated)
 
     @property
     def few(self) -> int:
         """So many leave together, at least."""
-        return max(1, self._seats // SHARE)
+        return max(1, self.seats // SHARE)
 
     def many_finished(self) -> bool:
         """Is it time for those finished to leave?"""
         finished = self._unfinished.count(False)
-        few = min(self.few, max(1, len(self.seated) // SHARE)) if self._model.speed.retire else len(self.seated)
+        few = min(self.few, max(1, len(self.seated) // SHARE)) if self.model.speed.retire else len(self.seated)
         return finished >= few
 
     def seat(self, numbers: Sequence[int], shown: Tensor, texts: Sequence[Sequence[int]]) -> None:
@@ -166,11 +161,11 @@ class Desk:
         seats = slice(first, first + len(numbers))
         if not self.seated:
             self._go_to(self._room)
-        start = self._length - self._model.image_tokens - max(map(len, texts))
+        start = self._length - self.model.image_tokens - max(map(len, texts))
         self._seen[seats] = float("-inf")
         for part in even_parts(len(numbers), self._read_at_once):
             self._read_into(slice(first + part.start, first + part.stop), start, shown[part], texts[part])
-        self._last[seats] = self._model.config.special_tokens.bos_token_id
+        self._last[seats] = self.model.config.special_tokens.bos_token_id
         self._counts[seats] = 0
         self._open[seats] = True
         self.seated += numbers
@@ -180,9 +175,9 @@ class Desk:
     def _read_into(self, seats: slice, start: int, shown: Tensor, texts: Sequence[Sequence[int]]) -> None:
         """Read into seats, from a slot on; shorter questions leave their last slots empty."""
         keys, values = ([layer[seats, :, start:] for layer in kind] for kind in (self._keys, self._values))
-        context = Context(keys, values, torch.zeros_like(self._positions[seats]), blocks=self._model.new_blocks())
-        self._model.take_in_images(shown, context)
-        self._model.take_in_text(texts, context, self._length - start - context.length)
+        context = Context(keys, values, torch.zeros_like(self._positions[seats]), blocks=self.model.new_blocks())
+        self.model.take_in_images(shown, context)
+        self.model.take_in_text(texts, context, self._length - start - context.length)
         valid = torch.ones_like(self._seen[seats, 0, 0, start : self._length], dtype=torch.bool)
         if context.valid is not None:
             valid = context.valid[:, : context.length]
@@ -229,7 +224,7 @@ class Desk:
         Raises:
             ValueError: The model's scores are NaN or Inf.
         """
-        seats, look_every = len(self.seated), self._model.speed.look_every
+        seats, look_every = len(self.seated), self.model.speed.look_every
         for _ in range(look_every):
             self._step(seats)
         self._unfinished = self._open[:seats].tolist()
@@ -238,10 +233,10 @@ class Desk:
 
     def _step(self, seats: int) -> None:
         self._length += 1
-        if not self._model.speed.graphs:
+        if not self.model.speed.graphs:
             self._advance(seats, self._length)
             return
-        key = min(_rounded_up(seats, SEATS), self._seats), _rounded_up(self._length, SLOTS)
+        key = min(rounded_up(seats, SEATS), self.seats), rounded_up(self._length, SLOTS)
         if key not in self._replays:
             changed = (self._seen, self._words, self._counts, self._open, self._broken, self._last, self._positions)
             self._replays[key] = Replay(lambda: self._advance(*key), (), (*changed, self._slot))
@@ -249,7 +244,7 @@ class Desk:
 
     def _advance(self, seats: int, reach: int) -> None:
         """One token of the first seats, which see the first slots; nothing here waits for the device."""
-        model, unfinished = self._model, self._open[:seats]
+        model, unfinished = self.model, self._open[:seats]
         self._seen[:seats].index_fill_(3, self._slot, 0.0)
         embedded = model.language.embed_tokens(self._last[:seats])
         positions, mask = self._positions[:seats, None], self._seen[:seats, :, :, :reach]
@@ -258,9 +253,9 @@ class Desk:
         token = scores.argmax(-1, keepdim=True)
         self._broken[:seats] |= unfinished & ~scores.gather(1, token)[:, 0].isfinite()
         self._words[:seats].scatter_(1, self._counts[:seats, None], token)
-        unfinished &= token[:, 0] != self._end
+        unfinished &= token[:, 0] != self.end
         self._counts[:seats] += unfinished
-        unfinished &= self._counts[:seats] < self._longest
+        unfinished &= self._counts[:seats] < self.longest
         self._last[:seats] = token
         self._positions[:seats] += 1
         self._slot += 1
@@ -284,7 +279,3 @@ class _Seats:
 
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return self._desk.keep(layer, k, v, self._reach)
-
-
-def _rounded_up(count: int, step: int) -> int:
-    return -(-count // step) * step

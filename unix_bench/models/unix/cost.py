@@ -90,15 +90,20 @@ def samples_at_once(language: LanguageConfig, rows: int, dtype: torch.dtype, dev
     return max(1, LARGEST_BLOCK // (rows * _widest(language, dtype))) if device.type == "cpu" else sys.maxsize
 
 
-def seats(config: UniXConfig, slots: int, dtype: torch.dtype, device: torch.device) -> int | None:
-    """How many answers of so many slots each are written side by side; None: as many as there are."""
+def answers_at_once(config: UniXConfig, slots: int, dtype: torch.dtype, device: torch.device) -> int:
+    """How many answers of so many slots each are written side by side, at least one; on a CPU there is no bound."""
     if device.type == "cpu":
-        return None
+        return sys.maxsize
     language = config.language
     store = language.num_hidden_layers * slots * _slot_bytes(language, dtype)
     reading = (config.vision.num_patches + BORDER) * 4 * language.intermediate_size * dtype.itemsize
     scores = 4 * language.vocab_size * dtype.itemsize
     return max(1, int(RESERVE * _free(device)) // (store + reading + scores))
+
+
+def rounded_up(count: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-count // step) * step
 
 
 def even_parts(count: int, most: int) -> list[slice]:

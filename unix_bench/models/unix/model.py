@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
-from unix_bench.models.unix.answering import write_answers
+from unix_bench.models.unix.answering import Desk, write_answers
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.cost import BORDER, even_parts, images_at_once, seats
+from unix_bench.models.unix.cost import BORDER, answers_at_once, even_parts, images_at_once, rounded_up
 from unix_bench.models.unix.drawing import Canvas
 from unix_bench.models.unix.flow import RenormType, SamplerSettings, integrate
 from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
@@ -31,14 +31,20 @@ from unix_bench.models.unix.speed import Speed
 
 Output = Literal["pil", "tensor", "latent"]
 PREPARERS = 4  # threads
-SLOTS = 16  # a prompt and its image take a multiple of so many where passes are recorded
+PROMPT_SLOTS = 64  # prompts, and questions, take a multiple of so many where passes are recorded
 
 
 class UniX(Reader):
     """The full dual-branch model. `from_pretrained` loads it; without a tokenizer the id-based calls still work."""
 
     tokenizer: Any = None
-    _canvas: Canvas | None = None  # the last one, with what was recorded on it
+    # The last ones, with what was recorded on them.
+    _canvas: Canvas | None = None
+    _desk: Desk | None = None
+
+    def __init__(self, config: UniXConfig, rotary_bf16: bool = False) -> None:
+        super().__init__(config, rotary_bf16)
+        self._decided: dict[tuple[Any, ...], int] = {}
 
     @classmethod
     def from_pretrained(
@@ -142,10 +148,31 @@ class UniX(Reader):
         """As `generate_ids`; the pixels of some images are asked for when their turn comes."""
         tokens = self.config.special_tokens
         eos = tokens.eos_token_id if eos_token_id is None else eos_token_id
-        slots = self.image_tokens + max(map(len, prompt_ids), default=0) + 2 * max_new_tokens
-        side_by_side = seats(self.config, slots, self.dtype, self.device)
-        written = write_answers(self, pixels, prompt_ids, max_new_tokens, eos, side_by_side)
-        return [[tokens.bos_token_id, *answer] for answer in written]
+        if not prompt_ids or max_new_tokens < 1:
+            return [[tokens.bos_token_id] for _ in prompt_ids]
+        desk = self._desk_for(len(prompt_ids), max(map(len, prompt_ids)), max_new_tokens, eos)
+        return [[tokens.bos_token_id, *answer] for answer in write_answers(desk, pixels, prompt_ids)]
+
+    def _desk_for(self, answers: int, question: int, longest: int, end: int) -> Desk:
+        """The last desk where steps are recorded and it serves, else a new one."""
+        if self.speed.graphs:
+            question = rounded_up(question, PROMPT_SLOTS)
+        slots = self.image_tokens + question + 2 * longest
+        most = self._most(("answers", slots), lambda: answers_at_once(self.config, slots, self.dtype, self.device))
+        desk, wanted = self._desk, min(answers, most)
+        serves = desk is not None and (desk.question, desk.longest, desk.end) == (question, longest, end)
+        if desk is None or not serves or desk.seats < wanted:
+            self._desk = None
+            desk = Desk(self, wanted, question, longest, end)
+        self._desk = desk if self.speed.graphs else None
+        return desk
+
+    def _most(self, what: tuple[Any, ...], decide: Callable[[], int]) -> int:
+        """How many fit side by side, decided by the free memory when it is first asked for something of these sizes."""
+        if what not in self._decided:
+            self._canvas = self._desk = None  # their memory is free then
+            self._decided[what] = decide()
+        return self._decided[what]
 
     # Drawing
 
@@ -196,11 +223,9 @@ class UniX(Reader):
             prompt_ids = [self.text_segment(prompt) for prompt in prompts or ()]
         grid = self._latent_grid(size)
         noise = self._start(len(prompt_ids), grid[0] * grid[1], noise, seeds)
-        longest = max(map(len, prompt_ids), default=0)
-        at_once = images_at_once(self.config, grid[0] * grid[1], longest, self.dtype, self.device)
         walked = [
             integrate(self.canvas(prompt_ids[part], grid).velocity, self.time_embedder, noise[part], settings)
-            for part in even_parts(len(noise), at_once)
+            for part in self._parts(prompt_ids, grid)
         ]
         latents: Tensor = torch.cat([noise[:0], *walked]).transpose(1, 2).unflatten(2, grid)
         if output == "latent":
@@ -209,14 +234,24 @@ class UniX(Reader):
         decoded = torch.cat([self.vae.decode(part) for part in parts]).float()
         return decoded if output == "tensor" else to_images(decoded)
 
+    def _parts(self, prompt_ids: Sequence[Sequence[int]], grid: tuple[int, int]) -> list[slice]:
+        """Which prompts are drawn at once."""
+        tokens, room = grid[0] * grid[1], self._room(prompt_ids, grid)
+        most = self._most(
+            ("images", tokens, room), lambda: images_at_once(self.config, tokens, room, self.dtype, self.device)
+        )
+        return even_parts(len(prompt_ids), most)
+
+    def _room(self, prompt_ids: Sequence[Sequence[int]], grid: tuple[int, int]) -> int:
+        """Slots of the longest prompt; where passes are recorded few sizes cover all, and with the image's are even."""
+        longest, own = max(map(len, prompt_ids), default=0), BORDER + grid[0] * grid[1]
+        return rounded_up(longest + own, PROMPT_SLOTS) - own if self.speed.graphs else longest
+
     def canvas(self, prompt_ids: Sequence[Sequence[int]], grid: tuple[int, int]) -> Canvas:
         """The images of n prompts in the making, rows x columns latents each; the prompts are read once."""
-        batch, room = len(prompt_ids), max(map(len, prompt_ids))
-        if self.speed.graphs:  # few shapes: what was recorded for one is used again
-            tokens = BORDER + grid[0] * grid[1]
-            room = -(-(room + tokens) // SLOTS) * SLOTS - tokens
-        canvas = self._canvas
+        batch, room, canvas = len(prompt_ids), self._room(prompt_ids, grid), self._canvas
         if canvas is None or (canvas.batch, canvas.room, canvas.grid) != (batch, room, grid):
+            self._canvas = None
             canvas = Canvas(self, batch, room, grid)
         self._canvas = canvas if self.speed.graphs else None
         canvas.read(prompt_ids)
