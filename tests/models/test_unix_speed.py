@@ -141,7 +141,7 @@ def test_what_was_recorded_for_one_batch_serves_the_next(
 ) -> None:
     pixels, texts, answers, end = questions
     model.be_fast(replace(model.speed, graphs=True, look_every=4))
-    asked = dict(max_new_tokens=LONGEST, eos_token_id=end)
+    asked = {"max_new_tokens": LONGEST, "eos_token_id": end}
     first = model.generate_ids(pixels, texts, **asked)
     count = len(recording)
     assert [one[1:] for one in first] == answers
