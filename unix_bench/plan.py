@@ -20,6 +20,7 @@ from unix_bench.execution import (
     choose_dtype,
     describe_environment,
 )
+from unix_bench.model_folders import refuse_external
 from unix_bench.records import SHARDS, RunRecord, describe_code
 from unix_bench.reference_points import FAMILY, ReferenceSource
 from unix_bench.settings import Settings
@@ -94,10 +95,7 @@ def plan_run(options: PredictOptions, settings: Settings) -> Plan:
     card, task = registry.model(options.model), registry.task(options.task)
     if task.name not in card.tasks:
         raise UserError(f"model '{card.name}' does not do the task '{task.name}', only {', '.join(card.tasks)}")
-    if card.command and not options.allow_external:
-        raise UserError(
-            f"model '{card.name}' is run by a command that its card names: say --allow-external to allow that"
-        )
+    refuse_external(card, options.allow_external)
     adapter = adapter_for(task)
     data = open_data(options.data, task.sets, settings)
     for note in data.notes:

@@ -21,13 +21,13 @@ from bench import bench, refused
 from PIL import Image
 
 from unix_bench import registry
+from unix_bench.model_folders import demo_weights
 from unix_bench.models import ImageRequest, ReportRequest
 from unix_bench.models.external import TEMPLATE, ExternalModel, ServerError, introduce, server
 from unix_bench.models.external.command import expand
 from unix_bench.models.external.server import Refused
 from unix_bench.readiness import Readiness, readiness
 from unix_bench.settings import Settings
-from unix_bench.sources import demo_weights
 from unix_bench.subprocesses import Program, ProgramError
 
 ROOT = Path(__file__).parents[2]

@@ -106,6 +106,24 @@ def test_image_prefill_prompt_and_every_step_of_the_answer(model: UniX) -> None:
     assert_close(torch.stack(steps), expected["und.step_logits"])
 
 
+def test_what_is_taken_in_lies_where_what_is_read_does(model: UniX) -> None:
+    """As drawing and answering read: without the hidden states, and texts in more slots than they need."""
+    expected = golden("und")
+    context = model.new_context(1, 18)
+    for name in ("text", "text2"):
+        model.take_in_text([expected[f"{name}.ids"].tolist()], context)
+        assert_cache(context, expected, name, 3)
+    context = model.new_context(1, 18 + 40)
+    model.take_in_images(model.see(expected["und.image"][None]), context)
+    assert_cache(context, expected, "und.after_image", 3)
+    before, prompt = context.length, expected["und.prompt_ids"].tolist()
+    model.take_in_text([prompt], context, len(prompt) + 7)
+    assert context.valid is not None
+    assert context.valid[0, before : context.length].tolist() == [True] * len(prompt) + [False] * 7
+    context.length -= 7
+    assert_cache(context, expected, "und.after_prompt", 3)
+
+
 def test_greedy_answer_and_the_stop_case(model: UniX) -> None:
     expected = golden("und")
     question = expected["und.image"][None], [expected["und.prompt_ids"].tolist()]

@@ -11,28 +11,60 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from unix_bench.data import DEMO, read_folder
 from unix_bench.models.unix import UniX, answering, drawing
 from unix_bench.models.unix.answering import Desk, write_answers
-from unix_bench.models.unix.cost import even_parts, image_flops, images_at_once, report_flops
+from unix_bench.models.unix.cost import image_flops, report_flops
 from unix_bench.models.unix.flow import SamplerSettings, time_grid
 from unix_bench.models.unix.preprocess import prepare_image
 from unix_bench.models.unix.replay import WARM_UP
+from unix_bench.models.unix.room import even_parts, images_at_once
+from unix_bench.models.unix.speed import Speed
 
 PROMPTS = ["Pneumonia.", "Frontal chest radiograph. No Finding.", "A", "Cardiomegaly, Pleural Effusion and an ICD."]
 LONGEST = 24
 
 
-class Recorded:
-    """`Replay` without a GPU: the calls of the warm up, the state put back, then the function itself."""
+class Touched(TorchDispatchMode):
+    """Which memory a function reads or writes that it did not make, and that it never waits for the device."""
 
-    def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], changes: tuple[Any, ...] = ()) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.outside: set[int] = set()
+        self._made: set[int] = set()
+        self._kept: list[Any] = []  # so that no address is given twice
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func not in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default), func
+        given = [one for one in tree_leaves((args, kwargs or {})) if isinstance(one, torch.Tensor)]
+        self.outside |= {one.untyped_storage().data_ptr() for one in given} - self._made
+        found = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves(found) if isinstance(one, torch.Tensor)]
+        self._made |= {one.untyped_storage().data_ptr() for one in tensors} - self.outside
+        self._kept += tensors
+        return found
+
+
+class Recorded:
+    """`Replay` without a GPU: the calls of the warm up, the state put back, then the function itself.
+
+    It must find all it works on where that lay when it was recorded.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], inputs: tuple[Any, ...], changes: tuple[Any, ...] = (), pool: Any = None
+    ) -> None:
         self._function, self._inputs = function, tuple(one.clone() for one in inputs)
         before = [one.clone() for one in changes]
-        for _ in range(WARM_UP):
+        for _ in range(WARM_UP - 1):
             function(*self._inputs)
+        with Touched() as first:
+            function(*self._inputs)
+        self._outside = first.outside
         for one, kept in zip(changes, before, strict=True):
             one.copy_(kept)
         made.append(self)
@@ -40,7 +72,10 @@ class Recorded:
     def __call__(self, *inputs: Any) -> Any:
         for mine, given in zip(self._inputs, inputs, strict=True):
             mine.copy_(given)
-        return self._function(*self._inputs)
+        with Touched() as now:
+            found = self._function(*self._inputs)
+        assert now.outside == self._outside, "a replay would work on what was there when it was recorded"
+        return found
 
 
 made: list[Recorded] = []
@@ -225,3 +260,44 @@ def test_reports_cost_what_they_must(model: UniX) -> None:
     assert [len(answer) for answer in answers] == [8, 8]
     read_and_written = counter.get_total_flops() - seeing.get_total_flops()
     assert read_and_written == 2 * report_flops(model.config, 4, 7)
+
+
+def test_nothing_recorded_outlives_a_change_of_the_model(model: UniX, recording: list[Recorded]) -> None:
+    model.be_fast(replace(model.speed, graphs=True))
+    drawn(model, PROMPTS)
+    count = len(recording)
+    model.be_fast(replace(model.speed, together=False))
+    drawn(model, PROMPTS)
+    assert len(recording) == 2 * count
+    with torch.no_grad():
+        model.latent_positions.mul_(1.5)
+    changed = drawn(model, PROMPTS)
+    model.be_fast(Speed())
+    assert np.abs(changed - drawn(model, PROMPTS)).max() <= 1
+    model.be_fast(replace(model.speed, graphs=True))
+    drawn(model, PROMPTS)
+    assert model.to(torch.bfloat16)._canvas is None
+    assert len(model.draw(prompts=PROMPTS, seeds=[1, 2, 3, 4], size=(64, 64), num_timesteps=3)) == 4
+
+
+def test_an_error_leaves_no_memory_taken(model: UniX, recording: list[Recorded]) -> None:
+    model.be_fast(replace(model.speed, graphs=True))
+    drawn(model, PROMPTS)
+    with pytest.raises(ValueError, match="at least one token"):
+        model.draw(prompt_ids=[[], [1]], seeds=[1, 2], size=(64, 64))
+    assert model._canvas is None
+
+
+def test_equal_prompts_are_recorded_once(model: UniX, recording: list[Recorded]) -> None:
+    model.be_fast(replace(model.speed, graphs=True))
+    full = [[5] * model._room([[5]], (4, 6))] * 2
+    for _ in range(3):
+        model.draw(prompt_ids=full, seeds=[1, 2], size=(64, 96), num_timesteps=3)
+    assert len(recording) == 1
+
+
+def test_nothing_is_drawn_and_written_for_nobody(model: UniX) -> None:
+    assert model.draw(prompts=[], seeds=[], size=(64, 64)) == []
+    assert model.write_reports([], []) == []
+    with pytest.raises(ValueError, match="1 images but 2 instructions"):
+        model.write_reports([Image.new("L", (8, 8))], ["a", "b"])

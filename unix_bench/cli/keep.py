@@ -33,7 +33,7 @@ def weights() -> None:
 def weights_demo(out: Path, model: str) -> None:
     """Write tiny random weights in the layout of the real ones."""
     from unix_bench import registry
-    from unix_bench.sources import demo_weights
+    from unix_bench.model_folders import demo_weights
 
     if out.exists():
         raise UserError(f"{out} exists: name a folder that does not")

@@ -16,6 +16,7 @@ from unix_bench.errors import UserError
 from unix_bench.execution import choose_device, choose_dtype
 from unix_bench.known_answers.answer import Answer
 from unix_bench.known_answers.phantom import SIDE, draw
+from unix_bench.model_folders import find_command, find_weights, refuse_external
 from unix_bench.models import ReportRequest, model_family
 from unix_bench.models.external import (
     Refused,
@@ -30,7 +31,6 @@ from unix_bench.models.external import (
 )
 from unix_bench.reference_points import FAMILY as REFERENCE_POINT
 from unix_bench.settings import Settings
-from unix_bench.sources import find_command, find_weights
 
 Output = str | Image.Image
 Sent = dict[str, Any]
@@ -67,10 +67,7 @@ def ask_model(
     if not card.command:
         family.check_weights(find_weights(card, family, stated, settings), card)
         return [Answer.same("its files would load", "yes", "yes")]
-    if not allow_external:
-        raise UserError(
-            f"model '{card.name}' is run by a command that its card names: say --allow-external to allow that"
-        )
+    refuse_external(card, allow_external)
     folder = find_command(card, family, stated, settings)
     family.check_weights(folder, card)  # what is not there is no wrong answer
     device = choose_device(device)

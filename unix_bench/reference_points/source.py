@@ -18,6 +18,7 @@ from unix_bench.errors import UserError
 from unix_bench.execution import Make, ProgressLine
 from unix_bench.features import Encoder, FeatureStore
 from unix_bench.features.geometry import PAD_SQUARE
+from unix_bench.overrides import override
 from unix_bench.protocols.generation.encoders import judge, stamp
 from unix_bench.reference_points.pairing import deranged, matched
 from unix_bench.reference_points.pictures import as_png, mean_image
@@ -25,7 +26,6 @@ from unix_bench.reference_points.retrieval import nearest_rows, nearest_texts
 from unix_bench.reference_points.settings import check_settings
 from unix_bench.reference_points.training import HOW, TrainingStudies
 from unix_bench.settings import Settings
-from unix_bench.sources import override
 from unix_bench.spec import PredictSpec
 from unix_bench.tasks import TaskAdapter
 from unix_bench.weights import WeightsIdentity

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor
 
 from unix_bench.models.unix.context import Context
-from unix_bench.models.unix.cost import even_parts, rounded_up, samples_at_once
 from unix_bench.models.unix.reading import Reader
-from unix_bench.models.unix.replay import WARM_UP, Replay
+from unix_bench.models.unix.replay import WARM_UP, Replay, new_pool
+from unix_bench.models.unix.room import even_parts, rounded_up, samples_at_once
 
+SEEN = 16  # images that are asked for at once, so that others can be prepared meanwhile
 SHARE = 4  # those finished leave when they are one in so many
 SLOTS, SEATS = 128, 8  # recorded steps look at multiples of so many, which few recordings cover
 
@@ -44,8 +45,7 @@ def write_answers(desk: Desk, pixels: Callable[[slice], Tensor], questions: Sequ
         while waiting.count and desk.free:
             desk.seat(*waiting.next(desk.free))
         while desk.seated and not desk.many_finished():
-            desk.write()
-            waiting.look_ahead(desk.few)
+            desk.write(lambda: waiting.look_ahead(desk.few))
     return answers
 
 
@@ -57,6 +57,8 @@ class Waiting:
         self._first = 0
         self._seen: Tensor | None = None  # of the first few
         self._aside = torch.cuda.Stream() if model.device.type == "cuda" else None
+        if self._aside is not None:
+            self._aside.wait_stream(torch.cuda.current_stream())  # the pixels may just have been made there
 
     @property
     def count(self) -> int:
@@ -81,8 +83,9 @@ class Waiting:
                 self._seen = self._see(few)
 
     def _see(self, most: int) -> Tensor:
-        part = slice(self._first, min(self._first + most, len(self._questions)))
-        return self._model.see(self._pixels(part))
+        first, last = self._first, min(self._first + most, len(self._questions))
+        parts = [slice(start, min(start + SEEN, last)) for start in range(first, last, SEEN)]
+        return torch.cat([self._model.see(self._pixels(part)) for part in parts])
 
 
 class Desk:
@@ -121,6 +124,7 @@ class Desk:
         self._open, self._broken = (torch.zeros(seats, dtype=torch.bool, device=model.device) for _ in range(2))
         self._slot = self._positions.new_zeros(1)  # that the next token is written into
         self._replays: dict[tuple[int, int], Replay[None]] = {}
+        self._pool = new_pool(model.device)
         self._read_at_once = samples_at_once(config, self._room, like.dtype, like.device)
         self.clear()
 
@@ -140,7 +144,7 @@ class Desk:
 
     @property
     def few(self) -> int:
-        """So many leave together, at least."""
+        """So many leave together while all seats are taken."""
         return max(1, self.seats // SHARE)
 
     def many_finished(self) -> bool:
@@ -218,8 +222,8 @@ class Desk:
         self._length = length
         self._slot.fill_(length)
 
-    def write(self) -> None:
-        """Write the next tokens of all seats, then look who is finished.
+    def write(self, meanwhile: Callable[[], None]) -> None:
+        """Have the next tokens of all seats written, and meanwhile do something else; then look who is finished.
 
         Raises:
             ValueError: The model's scores are NaN or Inf.
@@ -227,6 +231,7 @@ class Desk:
         seats, look_every = len(self.seated), self.model.speed.look_every
         for _ in range(look_every):
             self._step(seats)
+        meanwhile()
         self._unfinished = self._open[:seats].tolist()
         if self._broken[:seats].any():
             raise ValueError("the model's scores of the next word are NaN or Inf")
@@ -239,7 +244,7 @@ class Desk:
         key = min(rounded_up(seats, SEATS), self.seats), rounded_up(self._length, SLOTS)
         if key not in self._replays:
             changed = (self._seen, self._words, self._counts, self._open, self._broken, self._last, self._positions)
-            self._replays[key] = Replay(lambda: self._advance(*key), (), (*changed, self._slot))
+            self._replays[key] = Replay(lambda: self._advance(*key), (), (*changed, self._slot), self._pool)
         self._replays[key]()
 
     def _advance(self, seats: int, reach: int) -> None:
@@ -248,7 +253,7 @@ class Desk:
         self._seen[:seats].index_fill_(3, self._slot, 0.0)
         embedded = model.language.embed_tokens(self._last[:seats])
         positions, mask = self._positions[:seats, None], self._seen[:seats, :, :, :reach]
-        hidden = model.language.read(embedded, positions, _Seats(self, reach), mask, model.kernels)
+        hidden = model.language.read(embedded, positions, _Within(self, reach), mask, model.kernels)
         scores = model.logits(hidden[:, 0])
         token = scores.argmax(-1, keepdim=True)
         self._broken[:seats] |= unfinished & ~scores.gather(1, token)[:, 0].isfinite()
@@ -269,8 +274,8 @@ class Desk:
         )
 
 
-class _Seats:
-    """The desk as a layer sees it."""
+class _Within:
+    """The desk as a layer sees it, up to a slot."""
 
     blocks = None  # a token's products are small
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from unix_bench.models.unix.blocks import Blocks
-from unix_bench.models.unix.cost import BORDER
 from unix_bench.models.unix.flow import latent_places
 from unix_bench.models.unix.language import Branch, attend, merged
+from unix_bench.models.unix.parts import BORDER
 from unix_bench.models.unix.reading import Reader
-from unix_bench.models.unix.replay import Replay
+from unix_bench.models.unix.replay import Replay, new_pool
 
 Slots = tuple[Tensor, Tensor, Tensor | None]  # keys, values, mask of what a row may see
 
@@ -45,8 +45,9 @@ class Canvas:
         self._alone = like.new_empty(shape), like.new_empty(shape)  # slots of a pass without prompts, of every layer
         self._mask: Tensor | None = None
         self._border = model.border()
-        self._places = model.latent_positions[latent_places(*grid, model.config.max_latent_size, model.device)]
+        self._places = latent_places(*grid, model.config.max_latent_size, model.device)
         self._replays: dict[bool, Replay[tuple[Tensor, Tensor | None]]] = {}
+        self._pool = new_pool(model.device)
 
     def read(self, prompts: Sequence[Sequence[int]]) -> None:
         """Read one prompt an image; each is a whole text segment with its bos and eos."""
@@ -59,11 +60,11 @@ class Canvas:
         else:
             seen = context.valid[:, None, None, : context.length + BORDER + self.tokens]
             mask = seen.new_zeros(seen.shape, dtype=self.model.dtype).masked_fill_(~seen, float("-inf"))
-        if self._mask is None or mask is None:
+        if self._mask is not None and mask is not None:
+            self._mask.copy_(mask)  # where a recording of the passes looks for it
+        elif self._mask is not mask:
             self._mask = mask
             self._replays.clear()
-        else:  # where a recording of the passes looks for it
-            self._mask.copy_(mask)
 
     def velocity(self, x: Tensor, time: Tensor, guided: bool) -> tuple[Tensor, Tensor | None]:
         """The velocity given the prompts, and where guidance asks for it the one without them.
@@ -79,11 +80,11 @@ class Canvas:
         if not self.model.speed.graphs:
             return self._evaluate(x, time, guided)
         if guided not in self._replays:
-            self._replays[guided] = Replay(lambda x, time: self._evaluate(x, time, guided), (x, time))
+            self._replays[guided] = Replay(lambda x, time: self._evaluate(x, time, guided), (x, time), pool=self._pool)
         return self._replays[guided](x, time)
 
     def _evaluate(self, x: Tensor, time: Tensor, guided: bool) -> tuple[Tensor, Tensor | None]:
-        rows = self.model.latent_in(x.to(self.model.dtype)) + time + self._places
+        rows = self.model.latent_in(x.to(self.model.dtype)) + time + self.model.latent_positions[self._places]
         if not guided:
             return self._pass(rows, prompted=True, alone=False)[0], None
         if self.model.speed.together:

@@ -7,6 +7,7 @@ attention, whose outcome does not depend on the order of its keys. Source: arXiv
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self, cast
@@ -151,9 +152,14 @@ class Kernels:
 AS_WRITTEN = Kernels()
 
 
-def compiled() -> Kernels:
-    """The same through `torch.compile`; where nothing can be compiled it says so, and they run as they are written."""
-    torch._dynamo.config.suppress_errors = True
+def compiled(device: torch.device) -> Kernels:
+    """The same through `torch.compile`; where that does not work it is said, and they run as they are written."""
+    try:
+        torch.compile(lambda x: x * 2 + 1)(torch.ones(8, device=device))
+    except Exception as error:  # whatever a compiler, or its absence, brings up
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(f"UniX runs slower than it could, since torch.compile does not work here: {first}", file=sys.stderr)
+        return AS_WRITTEN
     return Kernels(torch.compile(Branch.qkv), torch.compile(Branch.finish_in_place))
 
 

@@ -7,10 +7,11 @@ noise  --latent_in + time + position----+                          --latent_out-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -21,12 +22,13 @@ from unix_bench.errors import UserError
 from unix_bench.models.unix import checkpoint
 from unix_bench.models.unix.answering import Desk, write_answers
 from unix_bench.models.unix.config import UniXConfig
-from unix_bench.models.unix.cost import BORDER, answers_at_once, even_parts, images_at_once, rounded_up
 from unix_bench.models.unix.drawing import Canvas
 from unix_bench.models.unix.flow import RenormType, SamplerSettings, integrate
 from unix_bench.models.unix.losses import Alignment, TrainBatch, packed_losses
+from unix_bench.models.unix.parts import BORDER
 from unix_bench.models.unix.preprocess import prepare_image
 from unix_bench.models.unix.reading import Reader
+from unix_bench.models.unix.room import answers_at_once, even_parts, images_at_once, rounded_up
 from unix_bench.models.unix.speed import Speed
 
 Output = Literal["pil", "tensor", "latent"]
@@ -45,6 +47,16 @@ class UniX(Reader):
     def __init__(self, config: UniXConfig, rotary_bf16: bool = False) -> None:
         super().__init__(config, rotary_bf16)
         self._decided: dict[tuple[Any, ...], int] = {}
+
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the memory for it."""
+        self._canvas = self._desk = None
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Whatever moves or casts the weights, recordings know them where they were."""
+        self.forget()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @classmethod
     def from_pretrained(
@@ -150,8 +162,18 @@ class UniX(Reader):
         eos = tokens.eos_token_id if eos_token_id is None else eos_token_id
         if not prompt_ids or max_new_tokens < 1:
             return [[tokens.bos_token_id] for _ in prompt_ids]
-        desk = self._desk_for(len(prompt_ids), max(map(len, prompt_ids)), max_new_tokens, eos)
-        return [[tokens.bos_token_id, *answer] for answer in write_answers(desk, pixels, prompt_ids)]
+        with self._forgetting_at_an_error():
+            desk = self._desk_for(len(prompt_ids), max(map(len, prompt_ids)), max_new_tokens, eos)
+            return [[tokens.bos_token_id, *answer] for answer in write_answers(desk, pixels, prompt_ids)]
+
+    @contextmanager
+    def _forgetting_at_an_error(self) -> Iterator[None]:
+        """Where memory was short, a smaller batch shall find what the larger one took."""
+        try:
+            yield
+        except BaseException:
+            self.forget()
+            raise
 
     def _desk_for(self, answers: int, question: int, longest: int, end: int) -> Desk:
         """The last desk where steps are recorded and it serves, else a new one."""
@@ -170,7 +192,7 @@ class UniX(Reader):
     def _most(self, what: tuple[Any, ...], decide: Callable[[], int]) -> int:
         """How many fit side by side, decided by the free memory when it is first asked for something of these sizes."""
         if what not in self._decided:
-            self._canvas = self._desk = None  # their memory is free then
+            self.forget()  # what it takes is free then
             self._decided[what] = decide()
         return self._decided[what]
 
@@ -223,11 +245,14 @@ class UniX(Reader):
             prompt_ids = [self.text_segment(prompt) for prompt in prompts or ()]
         grid = self._latent_grid(size)
         noise = self._start(len(prompt_ids), grid[0] * grid[1], noise, seeds)
-        walked = [
-            integrate(self.canvas(prompt_ids[part], grid).velocity, self.time_embedder, noise[part], settings)
-            for part in self._parts(prompt_ids, grid)
-        ]
-        latents: Tensor = torch.cat([noise[:0], *walked]).transpose(1, 2).unflatten(2, grid)
+        if not prompt_ids:
+            return [] if output == "pil" else noise
+        with self._forgetting_at_an_error():
+            walked = [
+                integrate(self.canvas(prompt_ids[part], grid).velocity, self.time_embedder, noise[part], settings)
+                for part in self._parts(prompt_ids, grid)
+            ]
+        latents: Tensor = torch.cat(walked).transpose(1, 2).unflatten(2, grid)
         if output == "latent":
             return latents
         parts = latents.to(self.dtype).split(self.speed.decoded_at_once)
@@ -310,6 +335,8 @@ class UniX(Reader):
         self, images: Sequence[Image.Image], instructions: Sequence[str], max_new_tokens: int = 499
     ) -> list[str]:
         """Answer an instruction about each image, greedily; any Pillow mode."""
+        if len(images) != len(instructions):
+            raise ValueError(f"{len(images)} images but {len(instructions)} instructions")
         questions = [self.text_segment(text) for text in instructions]
         with ThreadPoolExecutor(
             PREPARERS

@@ -11,6 +11,8 @@ from unix_bench.models.unix.language import MixtureOfTransformers
 from unix_bench.models.unix.vae import VAE
 from unix_bench.models.unix.vision import Connector, build_vision_tower
 
+BORDER = 2  # tokens around an image: its start and its end
+
 
 class Parts(nn.Module):
     """Every module, and no walk through them."""

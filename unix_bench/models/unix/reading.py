@@ -10,9 +10,9 @@ from torch import Tensor
 from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.config import UniXConfig
 from unix_bench.models.unix.context import Context
-from unix_bench.models.unix.cost import BORDER, even_parts, samples_at_once
 from unix_bench.models.unix.language import AS_WRITTEN, Kernels, compiled
-from unix_bench.models.unix.parts import Parts
+from unix_bench.models.unix.parts import BORDER, Parts
+from unix_bench.models.unix.room import even_parts, samples_at_once
 from unix_bench.models.unix.speed import Speed
 
 
@@ -33,8 +33,12 @@ class Reader(Parts):
 
     def be_fast(self, speed: Speed) -> None:
         """Choose what is done to be fast."""
-        self.speed, self.kernels = speed, compiled() if speed.compiled else AS_WRITTEN
+        self.forget()
+        self.speed, self.kernels = speed, compiled(self.device) if speed.compiled else AS_WRITTEN
         self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forget(self) -> None:
+        """Let go of what was recorded, and of the memory for it."""
 
     def new_context(self, batch: int, capacity: int) -> Context:
         """An empty context with room for `capacity` tokens a sample."""

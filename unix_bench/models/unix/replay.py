@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Replay(Generic[Outputs]):
         function: Callable[..., Outputs],
         inputs: tuple[Tensor, ...],
         changes: tuple[Tensor, ...] = (),
+        pool: Any = None,
     ) -> None:
         """Warm up, then record.
 
@@ -32,6 +33,7 @@ class Replay(Generic[Outputs]):
             function: Launches kernels on the inputs' device and waits for none of them.
             inputs: Of the shapes to come.
             changes: What the function changes, and finds as it was when it is first replayed.
+            pool: Working memory that recordings share which are never replayed at once (`new_pool`).
         """
         before = [one.clone() for one in changes]
         self._inputs = tuple(one.clone() for one in inputs)
@@ -44,7 +46,7 @@ class Replay(Generic[Outputs]):
         for one, kept in zip(changes, before, strict=True):
             one.copy_(kept)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, pool=pool):
             self._outputs = function(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Outputs:
@@ -52,3 +54,8 @@ class Replay(Generic[Outputs]):
             mine.copy_(given)
         self._graph.replay()
         return self._outputs
+
+
+def new_pool(device: torch.device) -> Any:
+    """Working memory for recordings; nothing where there are none."""
+    return torch.cuda.graph_pool_handle() if device.type == "cuda" else None

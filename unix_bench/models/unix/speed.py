@@ -1,4 +1,4 @@
-"""What is done to be fast. None of it changes a number but by rounding, and each can be switched off."""
+"""What of that which is done to be fast can be switched off. None of it changes a number but by rounding."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Speed:
 
     Attributes:
         together: Both velocities of a guided step in one batch.
-        retire: Finished answers leave their batch, and waiting questions take their places.
+        retire: Finished answers leave their batch at once, and waiting questions take their places.
         compiled: Layers through `torch.compile`.
         graphs: Passes recorded once as CUDA graphs and replayed.
         blocks: Products of layers into memory that is got once, which torch sees to itself on a GPU.
@@ -32,7 +32,7 @@ class Speed:
 
     @classmethod
     def on(cls, device: torch.device) -> Speed:
-        """What a device can use. A deterministic run is neither compiled nor are its batches changed."""
+        """What a device can use. A deterministic run is not compiled, and its batches stay as they are."""
         fixed = torch.are_deterministic_algorithms_enabled()
         if device.type != "cuda":
             return cls(retire=not fixed)
