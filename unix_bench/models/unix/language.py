@@ -31,8 +31,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)  # without all squares in memory
-        normed = x.float() * torch.rsqrt(length.square() / x.shape[-1] + RMS_NORM_EPS)
-        return self.weight * normed.to(x.dtype)
+        normed = (x.float() * torch.rsqrt(length.square() / x.shape[-1] + RMS_NORM_EPS)).to(x.dtype)
+        return self.weight * normed if torch.is_grad_enabled() else normed.mul_(self.weight)
 
 
 class Rotary(nn.Module):

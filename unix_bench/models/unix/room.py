@@ -10,7 +10,7 @@ import torch
 from unix_bench.models.unix.config import LanguageConfig, UniXConfig
 from unix_bench.models.unix.parts import BORDER
 
-LARGEST_BLOCK = 64 << 20  # bytes of a product on a CPU
+LARGEST_BLOCK = 32 << 20  # bytes of a product on a CPU
 RESERVE = 0.85  # of a GPU's free memory; the rest is for libraries, the VAE, and what is rounded up
 
 
@@ -35,7 +35,7 @@ def images_at_once(config: UniXConfig, tokens: int, prompt: int, dtype: torch.dt
 def samples_at_once(language: LanguageConfig, rows: int, dtype: torch.dtype, device: torch.device) -> int:
     """How many samples of so many rows pass the layers together, at least one; on a GPU there is no bound.
 
-    On a CPU more gain nothing, and take memory.
+    On a CPU more are slower: what a layer leaves for the next operation no longer lies in the caches.
     """
     return max(1, LARGEST_BLOCK // (rows * _widest(language, dtype))) if device.type == "cpu" else sys.maxsize
 
