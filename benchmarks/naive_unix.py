@@ -8,6 +8,7 @@ passes one after the other. Written for this benchmark from a description of tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -49,6 +50,15 @@ class Cache:
     position: int = 0
 
 
+def scattered(x: Tensor, indexes: tuple[Tensor, Tensor], apply: Callable[[int, Tensor], Tensor], width: int) -> Tensor:
+    """Gather the rows of each branch, and scatter what becomes of them into new rows of this width."""
+    out = x.new_zeros(*x.shape[:-1], width)
+    for kind, rows in enumerate(indexes):
+        if len(rows):
+            out[rows] = apply(kind, x[rows])
+    return out
+
+
 class NaiveUniX:
     """Draws one image, or writes one report, a call."""
 
@@ -72,10 +82,7 @@ class NaiveUniX:
         cos, sin = model.language.rotary(positions[None], x.dtype)
         rotary = cos[0].transpose(0, 1), sin[0].transpose(0, 1)  # [tokens, 1, head_dim]
         for number, layer in enumerate(self.layers):
-            residual, normed = x, torch.zeros_like(x)
-            for kind, rows in enumerate(indexes):
-                if len(rows):
-                    normed[rows] = layer[kind].branch.input_norm(x[rows])
+            normed = scattered(x, indexes, lambda kind, rows, of=layer: of[kind].branch.input_norm(rows), x.shape[-1])
             q, k, v = (self._project(name, normed, indexes, layer) for name in "qkv")
             q = self._turned(q, "q_norm", indexes, layer, rotary, drawing)
             k = self._turned(k, "k_norm", indexes, layer, rotary, drawing)
@@ -83,30 +90,14 @@ class NaiveUniX:
             if update:
                 cache.keys[number], cache.values[number] = keys, values
             attended = self._attend(q, keys, values, causal)
-            projected = torch.zeros_like(x)
-            for kind, rows in enumerate(indexes):
-                if len(rows):
-                    projected[rows] = layer[kind].branch.o_proj(attended[rows])
-            x = residual + projected
-            out = torch.zeros_like(x)
-            for kind, rows in enumerate(indexes):
-                if len(rows):
-                    out[rows] = self._mlp(layer[kind], layer[kind].branch.post_norm(x[rows]))
-            x = x + out
-        final = torch.zeros_like(x)
-        for rows, norm in zip(
-            indexes, (model.language.understanding_norm, model.language.generation_norm), strict=True
-        ):
-            if len(rows):
-                final[rows] = norm(x[rows])
-        return final
+            x = x + scattered(attended, indexes, lambda kind, rows, of=layer: of[kind].branch.o_proj(rows), x.shape[-1])
+            x = x + scattered(x, indexes, lambda kind, rows, of=layer: self._mlp(of[kind], rows), x.shape[-1])
+        norms = model.language.understanding_norm, model.language.generation_norm
+        return scattered(x, indexes, lambda kind, rows: norms[kind](rows), x.shape[-1])
 
     def _project(self, name: str, x: Tensor, indexes: tuple[Tensor, Tensor], layer: tuple[Weights, ...]) -> Tensor:
-        weight = getattr(layer[UND], name)[0]
-        out = x.new_zeros(len(x), len(weight))
-        for kind, rows in enumerate(indexes):
-            if len(rows):
-                out[rows] = F.linear(x[rows], *getattr(layer[kind], name))
+        width = len(getattr(layer[UND], name)[0])
+        out = scattered(x, indexes, lambda kind, rows: F.linear(rows, *getattr(layer[kind], name)), width)
         return out.unflatten(-1, (-1, layer[UND].branch.head_dim))
 
     def _turned(
@@ -118,12 +109,9 @@ class NaiveUniX:
         rotary: tuple[Tensor, Tensor],
         drawing: bool,
     ) -> Tensor:
-        dtype, x = x.dtype, x.float() if drawing else x
-        normed = torch.zeros_like(x)
-        for kind, rows in enumerate(indexes):
-            if len(rows):
-                normed[rows] = getattr(layer[kind].branch, norm)(x[rows])
-        return rotate(normed, rotary).to(dtype)
+        wide = x.float() if drawing else x
+        normed = scattered(wide, indexes, lambda kind, rows: getattr(layer[kind].branch, norm)(rows), x.shape[-1])
+        return rotate(normed, rotary).to(x.dtype)
 
     def _merged(self, cache: Cache, number: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         past_k, past_v = cache.keys[number], cache.values[number]
@@ -145,6 +133,7 @@ class NaiveUniX:
         return out[0].transpose(0, 1).flatten(1)
 
     def _mlp(self, weights: Weights, x: Tensor) -> Tensor:
+        x = weights.branch.post_norm(x)
         out: Tensor = weights.branch.down_proj(F.silu(F.linear(x, weights.gate)) * F.linear(x, weights.up))
         return out
 

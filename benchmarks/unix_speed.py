@@ -7,11 +7,10 @@
 The middle size, meant for CPUs: hidden 512, 8 layers, 256 pixels, float32; the vocabulary, the patches of a read image
 and everything else that does not follow from these as released. Every number comes of this run: the peak of matrix
 products is measured between the others, half a second each on squares and on the shapes of the model into memory that
-is there. The
-published procedure (`naive_unix.py`) runs alternately with ours, and its answers and images are held against ours.
-Floating-point operations are those that must be done (`models/unix/cost.py`), the VAE's and the vision tower's as torch
-counts them, so that a share of the peak says how much of the machine went into the model. Medians of the repeats
-count, of the peak as of the rest.
+is there. The published procedure (`naive_unix.py`) runs alternately with ours, and its answers and images are held
+against ours. Floating-point operations are those that must be done (`models/unix/cost.py`), the VAE's and the vision
+tower's as torch counts them, so that a share of the peak says how much of the machine went into the model. Medians of
+the repeats count, of the peak as of the rest.
 """
 
 from __future__ import annotations
@@ -89,9 +88,9 @@ class Peak:
         width, wide = config.language.hidden_size, config.language.intermediate_size
         side = 8192 if device.type == "cuda" else 2048
         shapes = [(side, side, side), (side, width, 3 * width), (side, wide, width), (side, width, 2 * wide)]
-        made = lambda *shape: torch.randn(shape, device=device).to(dtype)  # noqa: E731
+        kind: dict[str, Any] = {"dtype": dtype, "device": device}
         self._products = [
-            (made(rows, inner), made(inner, columns), torch.empty(rows, columns, dtype=dtype, device=device))
+            (torch.randn(rows, inner, **kind), torch.randn(inner, columns, **kind), torch.empty(rows, columns, **kind))
             for rows, inner, columns in shapes
         ]
         self._device = device
@@ -124,14 +123,11 @@ def random_model(config: UniXConfig, dtype: torch.dtype, device: torch.device) -
     """Weights at random, made where they are used."""
     with torch.device("meta"):
         model = UniX(config)
-    model.to(dtype).to_empty(device=device)
-    places = torch.arange(config.vision.num_patches, device=device)[None]
-    model.vision.get_submodule("embeddings").register_buffer("position_ids", places, persistent=False)
+    model.allocate(dtype, device)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(1.0 if parameter.dim() == 1 else 0.0, 0.02 if parameter.dim() == 1 else 0.03)
-    model.be_fast(Speed.on(device))
     return model.eval()
 
 
@@ -279,18 +275,21 @@ def switched(bench: Bench, batch: int, repeats: int, say: Callable[[str], None])
     end = _end_of_uneven_answers(bench, batch)
     uneven = Case("reports of many lengths", lambda: bench.write(batch, end), batch)
     off.append(("reports: finished ones leave", replace(all_on, retire=False), uneven))
-    for name, change in (("compiled", {"compiled": False}), ("recorded as graphs", {"graphs": False})):
-        if getattr(all_on, next(iter(change))):
-            off.append((f"images: {name}", replace(all_on, **change), bench.images(batch)))
-            off.append((f"reports: {name}", replace(all_on, **change), bench.reports(batch)))
+    for name, on, without in (
+        ("compiled", all_on.compiled, replace(all_on, compiled=False)),
+        ("recorded as graphs", all_on.graphs, replace(all_on, graphs=False)),
+    ):
+        if on:
+            off.append((f"images: {name}", without, bench.images(batch)))
+            off.append((f"reports: {name}", without, bench.reports(batch)))
     found = {}
     for name, speed, case in off:
-        without = replace(case, times=[])
+        slower = replace(case, times=[])
         for _ in range(repeats + 1):
-            for chosen, one in ((all_on, case), (speed, without)):
+            for chosen, one in ((all_on, case), (speed, slower)):
                 bench.model.be_fast(chosen)
                 one.measure(device)
-        found[name] = round(without.seconds / case.seconds, 3)
+        found[name] = round(slower.seconds / case.seconds, 3)
         say(f"{name:40s} without: {found[name]:.2f} x the time")
     bench.model.be_fast(all_on)
     return found

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from unix_bench.cards import Value
+from unix_bench.cards import ModelCard, Value
 from unix_bench.errors import UserError, unknown_name
+
+
+def overridden(card: ModelCard, task: str, changes: dict[str, str]) -> dict[str, Value]:
+    """A card's settings for a task with the user's `--set key=value`.
+
+    Raises:
+        UserError: The card has none for it, not that one, or a value is of another type.
+    """
+    stated = card.settings.get(task, {})
+    if changes and not stated:
+        raise UserError(f"'{card.name}' has no settings for {task}: leave out --set {next(iter(changes))}")
+    return override(stated, changes)
 
 
 def override(stated: dict[str, Value], changes: dict[str, str]) -> dict[str, Value]:
@@ -18,7 +30,7 @@ def override(stated: dict[str, Value], changes: dict[str, str]) -> dict[str, Val
     settings = dict(stated)
     for key, text in changes.items():
         if key not in settings:
-            raise unknown_name("setting", key, settings) if settings else UserError(f"there is no setting '{key}' here")
+            raise unknown_name("setting", key, settings)
         settings[key] = _parse(key, text, settings[key])
     return settings
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # torch only when a tensor is read
 CONFIG = "config.json"
 # What transformers raises for a configuration that no network can have.
 CONFIG_ERRORS = (ValueError, TypeError, KeyError, ZeroDivisionError, StrictDataclassError)
+READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # of a vocabulary in a .model
 PICKLES = ("*.bin", "*.ckpt", "*.pt", "*.pth")
 
 
@@ -73,7 +75,7 @@ class Shards:
 
     def __exit__(self, *raised: object) -> None:
         with ExitStack() as stack:
-            for file in self.files.values():
+            for file in set(self.files.values()):
                 stack.push(file)
 
 
@@ -110,6 +112,18 @@ def _absent(folder: Path, names: Sequence[str], release: str) -> UserError:
     stem = next((name for name in names for path in shards if path.suffix == Path(name).suffix), None)
     absent = f"{folder / stem}.index.json, which says what the shards hold," if stem else folder / names[0]
     return UserError(f"{absent} is missing: copy it from {release}")
+
+
+def missing_readers() -> list[str]:
+    """Packages that reading a vocabulary in a `.model` lacks, by the names they are installed under."""
+    return [package for module, package in READERS.items() if not _importable(module)]
+
+
+def _importable(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that it would be in is not there
+        return False
 
 
 def read_json(path: Path, release: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from unix_bench.execution import Make, set_arithmetic
 from unix_bench.model_folders import find_command, find_weights
 from unix_bench.models import Loadable, model_family
 from unix_bench.models.external import introduce
-from unix_bench.overrides import override
+from unix_bench.overrides import overridden
 from unix_bench.settings import Settings
 from unix_bench.spec import PredictSpec, sample_seed
 from unix_bench.tasks import TaskAdapter
@@ -86,7 +86,7 @@ class ModelSource:
             UserError: The weights are not there, or a setting does not fit them.
         """
         family = model_family(card.family)
-        wanted = override(card.settings.get(task.name, {}), overrides)
+        wanted = overridden(card, task.name, overrides)
         if card.command:
             return cls._find_external(card, family, task, wanted, stated, settings)
         weights = find_weights(card, family, stated, settings)

@@ -33,6 +33,7 @@ STAND_IN = "unix-bench-demo.json"  # marks stand-ins in layouts that have no con
 LISTED = 40  # more tensors than these are folded by their layer numbers when listed
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a disk or an account without room says
 NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")
+NOTHING = re.compile(r"(?!)")  # for `check_tensors`: no name may be there or not
 FLOATING = {"F64", "F32", "F16", "BF16", "float64", "float32", "float16", "bfloat16"}  # safetensors' names, torch's
 COARSE = "not of floating numbers of 16 bits or more"
 COUNTERS = re.compile(r"(.*\.)?(position_ids|relative_position_index|num_batches_tracked)$")  # whole numbers by right

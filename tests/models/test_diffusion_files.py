@@ -287,7 +287,7 @@ def test_the_vocabulary_of_sentencepiece(copied: Callable[[str], Path], monkeypa
     DiffusionModel.check_weights(directory, card)
     assert drawn(directory, card).std() > 0
     monkeypatch.setitem(sys.modules, "sentencepiece", None)
-    monkeypatch.setattr("unix_bench.models.diffusion.folder.find_spec", lambda name: None if "piece" in name else 1)
+    monkeypatch.setattr("unix_bench.released.find_spec", lambda name: None if "piece" in name else 1)
     with pytest.raises(UserError, match=r"spiece\.model needs sentencepiece to be read: pip install"):
         DiffusionModel.check_weights(directory, card)
 

@@ -334,7 +334,7 @@ def test_without_sentencepiece_it_is_asked_for(copied: Path, monkeypatch: pytest
     (copied / BASE / "tokenizer.json").rename(copied / BASE / "tokenizer.model")
     found = importlib.util.find_spec
     monkeypatch.setattr(
-        "unix_bench.models.llava_rad.language.find_spec",
+        "unix_bench.released.find_spec",
         lambda name: None if name in ("sentencepiece", "google.protobuf") else found(name),
     )
     with pytest.raises(UserError, match="needs sentencepiece and protobuf to be read: pip install sentencepiece proto"):

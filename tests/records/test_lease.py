@@ -21,11 +21,12 @@ import pytest
 
 from unix_bench.errors import UserError
 from unix_bench.records import lease as module
+from unix_bench.records import processes
 from unix_bench.records.lease import Lease, read_heartbeat
 
 PATIENCE_S = 60.0  # of tests that wait for what comes at once where the machine is not busy
 HOUR_S = 3600
-ELSEWHERE = "module.socket.gethostname = lambda: 'node7'"
+ELSEWHERE = "processes.socket.gethostname = lambda: 'node7'"
 NO_LINKS = f"""
 def refuse(*arguments): raise OSError({errno.EPERM}, "no links here")
 os.link = refuse
@@ -35,6 +36,7 @@ import os, resource, signal, sys, time
 from pathlib import Path
 from unix_bench.errors import UserError
 from unix_bench.records import lease as module
+from unix_bench.records import processes
 exec(sys.argv[1])
 lease = None
 for line in sys.stdin:
@@ -217,8 +219,8 @@ def test_a_pid_that_another_process_has_now_is_not_the_holder(folder: Path, star
 def test_without_proc_the_pid_decides(
     folder: Path, start: Start, lease: Lease, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(module, "PROC", tmp_path / "no" / "proc")
-    other = start(f"module.PROC = Path({str(tmp_path / 'no' / 'proc')!r})")
+    monkeypatch.setattr(processes, "PROC", tmp_path / "no" / "proc")
+    other = start(f"processes.PROC = Path({str(tmp_path / 'no' / 'proc')!r})")
     other.do(f"take {folder}")
     assert content(folder)["started"] is None
     with pytest.raises(UserError, match=f"process {other.pid} on this machine"):

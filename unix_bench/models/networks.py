@@ -13,10 +13,9 @@ import torch
 from unix_bench.errors import UserError
 from unix_bench.models.plain_words import in_plain_words
 from unix_bench.released import CONFIG, Shards, read_json
-from unix_bench.weights import check_tensors
+from unix_bench.weights import NOTHING, check_tensors
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-NOTHING = re.compile(r"(?!)")
 
 
 def network_config(folder: Path, kind: Any, release: str) -> dict[str, Any]:

@@ -18,9 +18,7 @@ import errno
 import hashlib
 import math
 import os
-import re
 import secrets
-import socket
 import sys
 import tempfile
 import threading
@@ -37,6 +35,7 @@ from pydantic_core import from_json, to_json
 
 from unix_bench.errors import UserError
 from unix_bench.records.atomic import writing_to
+from unix_bench.records.processes import is_running, state_and_start, this_machine
 
 LEASE_FILE = "lease.json"
 BEAT_S = 10.0
@@ -45,7 +44,6 @@ WATCH_S = 2.5 * BEAT_S
 ROUNDS = 20  # each is lost to somebody who took, released or tidied in between
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 STALE_HANDLES = 3  # in a row: NFS says so of a file that another machine replaced while it was read
-PROC = Path("/proc")
 
 
 class _Content(BaseModel):
@@ -65,20 +63,11 @@ class _Content(BaseModel):
 
     def is_of_this_machine(self) -> bool:
         """Whether its pid means something here; another container on this machine has other pids."""
-        return (self.host, self.boot, self.pid_namespace) == _machine()
+        return (self.host, self.boot, self.pid_namespace) == this_machine()
 
     def is_alive(self) -> bool:
         """Whether its process runs, on this machine."""
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass  # another user's process
-        state, started = _process(self.pid)
-        if state in ("Z", "X", "x"):  # dead, though nobody has asked for its exit code yet
-            return False
-        return None in (started, self.started) or started == self.started
+        return is_running(self.pid, self.started)
 
 
 @dataclass(frozen=True)
@@ -424,35 +413,15 @@ def _tidy(folder: Path, keep: Collection[Path] = ()) -> None:
 
 
 def _describe_this_process(status: dict[str, Any]) -> _Content:
-    host, boot, pid_namespace = _machine()
+    host, boot, pid_namespace = this_machine()
     return _Content(
         nonce=secrets.token_hex(16),
         host=host,
         boot=boot,
         pid_namespace=pid_namespace,
         pid=os.getpid(),
-        started=_process(os.getpid())[1],
+        started=state_and_start(os.getpid())[1],
         began=datetime.now(UTC),
         beat=0,
         status=status,
     )
-
-
-def _machine() -> tuple[str, str, str]:
-    """Host, boot and namespace of pids: together they say where a pid means something."""
-    boot = pid_namespace = ""
-    with suppress(OSError):
-        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
-    with suppress(OSError):
-        pid_namespace = str((PROC / "self/ns/pid").readlink())
-    return re.sub(r"[^\x21-\x7e]", "?", socket.gethostname()), boot, pid_namespace
-
-
-def _process(pid: int) -> tuple[str | None, int | None]:
-    """State and start time of a process; None where the system does not tell."""
-    try:
-        stat = (PROC / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None, None
-    fields = stat[stat.rindex(b")") + 1 :].split()  # a program's name, the field before, may hold anything
-    return fields[0].decode(), int(fields[19])  # fields 3 and 22 of proc(5)

@@ -18,7 +18,7 @@ from unix_bench.errors import UserError
 from unix_bench.execution import Make, ProgressLine
 from unix_bench.features import Encoder, FeatureStore
 from unix_bench.features.geometry import PAD_SQUARE
-from unix_bench.overrides import override
+from unix_bench.overrides import overridden
 from unix_bench.protocols.generation.encoders import judge, stamp
 from unix_bench.reference_points.pairing import deranged, matched
 from unix_bench.reference_points.pictures import as_png, mean_image
@@ -87,10 +87,7 @@ class ReferenceSource:
         Raises:
             UserError: A setting does not fit, or what the point needs is not there or too little.
         """
-        own = card.settings.get(task.name, {})
-        if overrides and not own:
-            raise UserError(f"'{card.name}' has no settings for {task.name}: leave out --set {next(iter(overrides))}")
-        stated = check_settings(card, task.kind, override(own, overrides))
+        stated = check_settings(card, task.kind, overridden(card, task.name, overrides))
         point = card.architecture
         training = None
         if point == "nearest-neighbour" or stated.get("images") in ("auto", "training"):

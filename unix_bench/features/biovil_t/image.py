@@ -6,7 +6,6 @@ that comparison, so that the transformer's tensors are in the checkpoint and pla
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,9 @@ from torch import Tensor, nn
 
 from unix_bench.features.biovil_t.resnet import ResNet
 from unix_bench.features.geometry import PAD_SQUARE, pad_to_square
-from unix_bench.weights import Shapes, TensorFile, check_tensors
+from unix_bench.weights import NOTHING, Shapes, TensorFile, check_tensors
 
 RESIZE, CROP = 512, 448
-NOTHING = re.compile(r"(?!)")  # every tensor of the checkpoint is accounted for by name and shape
 # Tensors whose first dimension is a size of `ImageShape`, and how many dimensions each has.
 TOLD_BY = {
     "width": ("encoder.encoder.conv1.weight", 4),

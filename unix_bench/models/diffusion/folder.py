@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from unix_bench.models.diffusion.settings import EXTRA
 from unix_bench.models.fit import check_fit
 from unix_bench.models.networks import check_network
 from unix_bench.models.plain_words import in_plain_words, quiet
-from unix_bench.released import CONFIG, Shards, read_json
+from unix_bench.released import CONFIG, Shards, missing_readers, read_json
 from unix_bench.weights import check_floating
 
 INDEX = "model_index.json"
@@ -53,7 +52,6 @@ VOCABULARIES = (
     ("spiece.model",),
     ("tokenizer.model",),
 )
-READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}  # of a .model
 
 
 @dataclass(frozen=True)
@@ -259,16 +257,8 @@ def _check_vocabulary(place: Path, release: str) -> None:
     if not held:
         known = ", ".join(" with ".join(names) for names in VOCABULARIES)
         raise UserError(f"{place} holds no vocabulary ({known}): copy it from {release}")
-    lost = [name for module, name in READERS.items() if not _installed(module)]
-    if held[0][0].endswith(".model") and lost:
+    if held[0][0].endswith(".model") and (lost := missing_readers()):
         raise UserError(f"{place / held[0][0]} needs {' and '.join(lost)} to be read: {EXTRA}")
-
-
-def _installed(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package that it would be in
-        return False
 
 
 @contextmanager

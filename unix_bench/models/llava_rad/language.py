@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from unix_bench.errors import UserError, unknown_name
 from unix_bench.models.llava_rad.tower import RELEASE
-from unix_bench.released import CONFIG, CONFIG_ERRORS, Shards, read_json
-from unix_bench.weights import TensorFile, check_tensors
+from unix_bench.released import CONFIG, CONFIG_ERRORS, Shards, missing_readers, read_json
+from unix_bench.weights import NOTHING, TensorFile, check_tensors
 
 BASE, BASE_RELEASE = "vicuna-7b-v1.5", "lmsys/vicuna-7b-v1.5"
 ADAPTER_CONFIG, ADAPTER = "adapter_config.json", "adapter_model"
@@ -25,7 +24,6 @@ IN_ADAPTER = "base_model.model."  # what PEFT puts before every name
 BASE_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".safetensors", ".bin")
 ROTARY = re.compile(r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq$")  # kept by transformers before 4.32
-NOTHING = re.compile(r"(?!)")
 # Variants of LoRA that would be merged otherwise, and what says that an adapter is none of them.
 PLAIN: dict[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
@@ -192,13 +190,10 @@ def load_tokenizer(folder: Path) -> Any:
     """
     if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         raise UserError(f"{folder / 'tokenizer.model'} is missing: copy it from {BASE_RELEASE}")
-    if not (folder / "tokenizer.json").is_file():
-        absent = [name for name, module in (("sentencepiece", "sentencepiece"), ("protobuf", "google.protobuf"))
-                  if not _importable(module)]  # fmt: skip
-        if absent:
-            raise UserError(
-                f"{folder / 'tokenizer.model'} needs {' and '.join(absent)} to be read: pip install {' '.join(absent)}"
-            )
+    if not (folder / "tokenizer.json").is_file() and (absent := missing_readers()):
+        raise UserError(
+            f"{folder / 'tokenizer.model'} needs {' and '.join(absent)} to be read: pip install {' '.join(absent)}"
+        )
     try:
         tokenizer = LlamaTokenizer.from_pretrained(folder, local_files_only=True)
         tokenizer("words")
@@ -208,10 +203,3 @@ def load_tokenizer(folder: Path) -> Any:
     if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
         raise UserError(f"{folder}: the tokenizer has no start or end of text: copy it from {BASE_RELEASE} again")
     return tokenizer
-
-
-def _importable(module: str) -> bool:
-    try:
-        return find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent is not there
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 from unix_bench.errors import UserError
 from unix_bench.models.llava_rad.tower import RELEASE, TAKEN
 from unix_bench.released import CONFIG, read_json
-from unix_bench.weights import TensorFile, check_tensors
+from unix_bench.weights import NOTHING, TensorFile, check_tensors
 
 WEIGHTS = "non_lora_trainables.bin"
 NAMED = "mm_projector."
@@ -25,7 +24,6 @@ JOINED = {
     "mm_use_im_patch_token": False,
     "image_aspect_ratio": "square",
 }
-NOTHING = re.compile(r"(?!)")
 
 
 def check_joint(directory: Path) -> None:

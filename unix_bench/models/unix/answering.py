@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from unix_bench.models.unix.blocks import Blocks
 from unix_bench.models.unix.context import Context
 from unix_bench.models.unix.reading import Reader
 from unix_bench.models.unix.replay import WARM_UP, Replay, new_pool
@@ -167,8 +168,9 @@ class Desk:
             self._go_to(self._room)
         start = self._length - self.model.image_tokens - max(map(len, texts))
         self._seen[seats] = float("-inf")
+        blocks = self.model.new_blocks()
         for part in even_parts(len(numbers), self._read_at_once):
-            self._read_into(slice(first + part.start, first + part.stop), start, shown[part], texts[part])
+            self._read_into(slice(first + part.start, first + part.stop), start, shown[part], texts[part], blocks)
         self._last[seats] = self.model.config.special_tokens.bos_token_id
         self._counts[seats] = 0
         self._open[seats] = True
@@ -176,16 +178,19 @@ class Desk:
         self._unfinished += [True] * len(numbers)
         self._starts += [start] * len(numbers)
 
-    def _read_into(self, seats: slice, start: int, shown: Tensor, texts: Sequence[Sequence[int]]) -> None:
+    def _read_into(
+        self, seats: slice, start: int, shown: Tensor, texts: Sequence[Sequence[int]], blocks: Blocks | None
+    ) -> None:
         """Read into seats, from a slot on; shorter questions leave their last slots empty."""
         keys, values = ([layer[seats, :, start:] for layer in kind] for kind in (self._keys, self._values))
-        context = Context(keys, values, torch.zeros_like(self._positions[seats]), blocks=self.model.new_blocks())
+        context = Context(keys, values, torch.zeros_like(self._positions[seats]), blocks=blocks)
         self.model.take_in_images(shown, context)
         self.model.take_in_text(texts, context, self._length - start - context.length)
-        valid = torch.ones_like(self._seen[seats, 0, 0, start : self._length], dtype=torch.bool)
-        if context.valid is not None:
-            valid = context.valid[:, : context.length]
-        self._seen[seats, 0, 0, start : self._length].masked_fill_(valid, 0.0)
+        seen = self._seen[seats, 0, 0, start : self._length]
+        if context.valid is None:
+            seen.zero_()
+        else:
+            seen.masked_fill_(context.valid[:, : context.length], 0.0)
         self._positions[seats] = context.positions
 
     def leave(self) -> list[tuple[int, list[int]]]:

@@ -98,20 +98,19 @@ class Canvas:
         copies = prompted + alone
         gen = rows.repeat(copies, 1, 1)
         und = self._border.repeat(len(gen), 1, 1)
-        last = self.model.config.language.num_hidden_layers - 1
-        for index in range(last + 1):
+        gen_blocks, und_blocks = self._blocks
+        layers = self.model.config.language.num_hidden_layers
+        for index in range(layers):
             slots = ([self._beside_prompts(index)] if prompted else []) + ([(*self._alone, None)] if alone else [])
             und_branch, gen_branch = language.branches(index)
-            asked = [self.model.kernels.qkv(gen_branch, gen, None, True, self._blocks[0])]
-            if index < last:
-                asked.append(self.model.kernels.qkv(und_branch, und, None, True, self._blocks[1]))
-                keys = [part[1:] for part in reversed(asked)]
-            else:  # the borders' own outcome is nobody's business
-                keys = [und_branch.kv(und, None, wide_norm=True), asked[0][1:]]
-            self._fill(slots, keys)
-            gen = self._attended(gen_branch, gen, asked[0][0], slots, self._blocks[0])
-            if index < last:
-                und = self._attended(und_branch, und, asked[1][0], slots, self._blocks[1])
+            gen_q, *latents = self.model.kernels.qkv(gen_branch, gen, None, True, gen_blocks)
+            if index == layers - 1:  # the borders' own outcome is nobody's business
+                self._fill(slots, und_branch.kv(und, None, wide_norm=True), latents)
+            else:
+                und_q, *borders = self.model.kernels.qkv(und_branch, und, None, True, und_blocks)
+                self._fill(slots, borders, latents)
+                und = self._attended(und_branch, und, und_q, slots, und_blocks)
+            gen = self._attended(gen_branch, gen, gen_q, slots, gen_blocks)
         velocity: Tensor = self.model.latent_out(language.generation_norm(gen)).float()
         return velocity.chunk(copies)
 
@@ -120,14 +119,14 @@ class Canvas:
         end = context.length + BORDER + self.tokens
         return context.keys[index][:, :, :end], context.values[index][:, :, :end], self._mask
 
-    def _fill(self, slots: Sequence[Slots], parts: Sequence[Sequence[Tensor]]) -> None:
+    def _fill(self, slots: Sequence[Slots], borders: Sequence[Tensor], latents: Sequence[Tensor]) -> None:
         """Put keys and values of borders and latents, of all copies, at the end of their slots."""
-        for copy, (*places, _) in enumerate(slots):
+        for copy, (keys, values, _) in enumerate(slots):
             rows = slice(copy * self.batch, (copy + 1) * self.batch)
-            for kind, place in enumerate(places):
+            for place, border, latent in zip((keys, values), borders, latents, strict=True):
                 end = place.shape[2] - self.tokens
-                place[:, :, end - BORDER : end] = parts[0][kind][rows]
-                place[:, :, end:] = parts[1][kind][rows]
+                place[:, :, end - BORDER : end] = border[rows]
+                place[:, :, end:] = latent[rows]
 
     def _attended(self, branch: Branch, x: Tensor, q: Tensor, slots: Sequence[Slots], blocks: Blocks | None) -> Tensor:
         found = []

@@ -78,15 +78,20 @@ class UniX(Reader):
             UserError: Something is missing, unreadable, or does not fit; the message names every such tensor.
         """
         directory = Path(directory)
-        model = cls._without_weights(directory, rotary_bf16).to(dtype).to_empty(device=device)
-        positions = torch.arange(model.config.vision.num_patches, device=device)[None]
-        model.vision.get_submodule("embeddings").register_buffer("position_ids", positions, persistent=False)
+        model = cls._without_weights(directory, rotary_bf16).allocate(dtype, device)
         checkpoint.load(*model._main_file(directory), checkpoint.UNUSED_MAIN)
         checkpoint.load(*model._vae_file(checkpoint.find_vae_file(directory)), checkpoint.UNUSED_VAE)
         if has_tokenizer(directory):
             model.tokenizer = _load_tokenizer(directory)
-        model.be_fast(Speed.on(model.device))
         return model.eval()
+
+    def allocate(self, dtype: torch.dtype, device: str | torch.device) -> Self:
+        """Give a model on the meta device memory, and what is fast there; its weights are still to be filled in."""
+        self.to(dtype).to_empty(device=device)
+        positions = torch.arange(self.config.vision.num_patches, device=device)[None]
+        self.vision.get_submodule("embeddings").register_buffer("position_ids", positions, persistent=False)
+        self.be_fast(Speed.on(self.device))
+        return self
 
     @classmethod
     def check_pretrained(cls, directory: str | Path) -> None:
@@ -181,11 +186,10 @@ class UniX(Reader):
             question = rounded_up(question, PROMPT_SLOTS)
         slots = self.image_tokens + question + 2 * longest
         most = self._most(("answers", slots), lambda: answers_at_once(self.config, slots, self.dtype, self.device))
-        desk, wanted = self._desk, min(answers, most)
-        serves = desk is not None and (desk.question, desk.longest, desk.end) == (question, longest, end)
-        if desk is None or not serves or desk.seats < wanted:
+        desk, wanted, sizes = self._desk, min(answers, most), (question, longest, end)
+        if desk is None or desk.seats < wanted or (desk.question, desk.longest, desk.end) != sizes:
             self._desk = None
-            desk = Desk(self, wanted, question, longest, end)
+            desk = Desk(self, wanted, *sizes)
         self._desk = desk if self.speed.graphs else None
         return desk
 

@@ -35,7 +35,6 @@ class Reader(Parts):
         """Choose what is done to be fast."""
         self.forget()
         self.speed, self.kernels = speed, compiled(self.device) if speed.compiled else AS_WRITTEN
-        self.vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forget(self) -> None:
         """Let go of what was recorded, and of the memory for it."""
@@ -91,8 +90,9 @@ class Reader(Parts):
     def _image_rows(self, shown: Tensor, context: Context) -> tuple[Tensor, Tensor, Tensor | None]:
         start, end = self.border().expand(shown.shape[0], -1, -1).split(1, dim=1)
         rows = torch.cat([start, shown, end], dim=1)
-        all_see_all = None if context.valid is None else torch.ones(2 * (rows.shape[1],), device=self.device) > 0
-        mask = None if all_see_all is None else context.mask(all_see_all)
+        mask = None
+        if context.valid is not None:
+            mask = context.mask(torch.ones(rows.shape[1], rows.shape[1], dtype=torch.bool, device=self.device))
         return rows, context.positions[:, None].expand(-1, rows.shape[1]), mask
 
     def read_text(self, ids: Sequence[Sequence[int]], context: Context) -> Tensor:
